@@ -1,11 +1,95 @@
 # One model, one server, one check. `make` alone lists the targets.
-PYTHON ?= python3
-VENV   ?= .venv
-PY     := $(VENV)/bin/python
-CXX    ?= g++
-MAKEFLAGS += --no-print-directory
+#
+#   make serve                                       the demo model
+#   make mar CHECKPOINT=model.pth NAME=mine ...      your own, then: make serve NAME=mine
+
+PYTHON      ?= python3
+VENV        ?= .venv
+PY          := $(VENV)/bin/python
+CXX         ?= g++
+NAME        ?= demo
+STORE       ?= model_store
+PORT        ?= 8080
+IMAGE       ?= demo/pictures/shapes_02.jpg
+PREDICTIONS ?= build/predictions
+MAR         := $(STORE)/$(NAME).mar
+INSTALLED   := $(VENV)/.installed
+MAKEFLAGS   += --no-print-directory
+
+ifeq ($(NAME),demo)
+CHECKPOINT  ?= demo/shapes.pth
+PRESET      ?= demo
+endif
+# Everything that `python -m export` is told; see `python -m export --help`.
+EXPORT_ARGS := $(if $(PRESET),--preset $(PRESET)) $(if $(LABELS),--labels $(LABELS)) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ops
+.PHONY: help setup ops mar serve stop predict test check bench gpu-check clean FORCE
+
+help: ## List the targets
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+
+setup: $(INSTALLED) ## Make .venv with everything needed (TORCH_INDEX=URL: another build of PyTorch)
+
+$(INSTALLED): requirements.txt requirements-dev.txt requirements-java.txt server/java.py
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+	  || { echo "error: $(PYTHON) must be Python 3.11, 3.12 or 3.13; choose one with PYTHON=python3.12"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -r requirements.txt -r requirements-dev.txt
+	@$(PY) -m server.java >/dev/null 2>&1 || $(PY) -m pip install --quiet -r requirements-java.txt
+	@touch $@
 
 include ops/build.mk
+
+ops: $(OPS_LIBRARY) ## Build the compiled ops (CXX=...)
+
+mar: $(MAR) ## Export CHECKPOINT=... [NAME=] [PRESET=] [LABELS=] [ARGS=] to model_store/NAME.mar
+
+ifneq ($(CHECKPOINT),)
+EXPORTED_WITH := build/$(NAME).export-arguments
+# Rewritten only when it changes, so that the same checkpoint with other options is exported again.
+$(EXPORTED_WITH): FORCE
+	@mkdir -p $(@D)
+	@echo '$(CHECKPOINT) $(EXPORT_ARGS)' | cmp -s - $@ || echo '$(CHECKPOINT) $(EXPORT_ARGS)' > $@
+
+$(MAR): $(CHECKPOINT) $(EXPORTED_WITH) $(OPS_LIBRARY) $(wildcard export/*.py export/*/*.py handler/*.py ops/*.py)
+	$(PY) -m export $(CHECKPOINT) --name $(NAME) --out $(STORE) $(EXPORT_ARGS)
+else
+$(MAR):
+	@echo 'error: $@ is missing; make it with: make mar CHECKPOINT=path NAME=$(NAME)'; exit 2
+endif
+
+serve: $(MAR) ## Start TorchServe on NAME (default: demo), wait until it answers, send it IMAGE
+	@$(PY) -m server start $(MAR) --name $(NAME) --port $(PORT)
+	@$(MAKE) predict
+
+stop: ## Stop that TorchServe
+	@$(PY) -m server stop
+
+predict: ## Send IMAGE=..., print the detections, write the picture with masks
+	@$(PY) -m handler.client $$($(PY) -m server url --name $(NAME)) $(IMAGE) \
+	  --token "$$($(PY) -m server token)" --out $(PREDICTIONS)
+
+# PYTEST_ARGS, for example -m slow or -k nms
+test: $(INSTALLED) $(OPS_LIBRARY) ## Run the tests, a real TorchServe included (SLOW=1: the slow ones too)
+	$(PY) -m pytest $(if $(SLOW),-m "") $(PYTEST_ARGS)
+
+check: $(INSTALLED) ## Format, lint, types, then all tests: what CI runs
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+	@$(MAKE) test SLOW=1
+
+bench: $(MAR) ## Measure the ops and the served demo model
+	$(PY) -m benchmarks.ops
+	$(PY) -m benchmarks.served
+
+# The CUDA kernels are not written yet: until they are, this fails on every machine, and says so test by test.
+gpu-check: $(INSTALLED) $(OPS_LIBRARY) ## Run the op tests on this machine's GPU; a missing one fails
+	REQUIRE_CUDA=1 $(PY) -m pytest tests/ops -k cuda
+
+clean: ## Remove what was built; .venv and model_store stay
+	@if [ -x $(PY) ]; then $(PY) -m server stop; fi
+	rm -rf build ops/lib
+
+FORCE:

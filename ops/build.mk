@@ -10,14 +10,12 @@ OPS_OBJECTS  := $(OPS_SOURCES:ops/csrc/%.cpp=build/ops/%.o)
 OPS_CXXFLAGS := -std=c++20 -O3 -fPIC -fvisibility=hidden -ffp-contract=off -fno-math-errno -fno-trapping-math \
                 -ffile-prefix-map=$(CURDIR)=. -DTORCH_TARGET_VERSION=0x020b000000000000 -Wall -Wextra -Werror
 
-ops: $(OPS_LIBRARY) ## Build the compiled ops
-
 $(OPS_LIBRARY): $(OPS_OBJECTS)
 	@mkdir -p $(@D)
 	@echo "link    $@"
 	@$(CXX) -shared -s $^ -o $@ -L$(TORCH_DIR)/lib -Wl,--no-undefined -ltorch_cpu
 
-build/ops/%.o: ops/csrc/%.cpp ops/build.mk
+build/ops/%.o: ops/csrc/%.cpp ops/build.mk $(INSTALLED)
 	@mkdir -p $(@D)
 	@echo "compile $<"
 	@$(CXX) $(OPS_CXXFLAGS) -isystem $(TORCH_DIR)/include -MMD -c $< -o $@

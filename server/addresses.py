@@ -1,0 +1,79 @@
+"""Where one TorchServe listens, as its config.properties says it."""
+
+import re
+import socket
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """The five ports of one server on the loopback interface."""
+
+    inference: int = 8080
+    management: int = 8081
+    metrics: int = 8082
+    grpc_inference: int = 7070
+    grpc_management: int = 7071
+
+    @classmethod
+    def from_port(cls, port: int) -> "Addresses":
+        """The default ports, moved so that the inference API listens on ``port``."""
+        shift = port - cls.inference
+        return cls(port, port + 1, port + 2, cls.grpc_inference + shift, cls.grpc_management + shift)
+
+    @classmethod
+    def free(cls) -> "Addresses":
+        """Five ports that nothing listens on at the moment."""
+        with ExitStack() as open_sockets:
+            sockets = [open_sockets.enter_context(socket.socket()) for _ in range(5)]
+            for each in sockets:
+                each.bind((HOST, 0))
+            return cls(*(each.getsockname()[1] for each in sockets))
+
+    @property
+    def inference_url(self) -> str:
+        """Base address of the inference API."""
+        return f"http://{HOST}:{self.inference}"
+
+    @property
+    def management_url(self) -> str:
+        """Base address of the management API."""
+        return f"http://{HOST}:{self.management}"
+
+    @property
+    def metrics_url(self) -> str:
+        """Base address of the metrics API."""
+        return f"http://{HOST}:{self.metrics}"
+
+    def taken(self) -> list[int]:
+        """The ports that something already listens on."""
+        ports = (self.inference, self.management, self.metrics, self.grpc_inference, self.grpc_management)
+        return [port for port in ports if _is_open(port)]
+
+    def write_into(self, properties: str) -> str:
+        """The text of a config.properties with these ports instead of its own.
+
+        Raises:
+            ValueError: A setting that must be replaced is not there.
+        """
+        settings = {
+            "inference_address": self.inference_url,
+            "management_address": self.management_url,
+            "metrics_address": self.metrics_url,
+            "grpc_inference_port": str(self.grpc_inference),
+            "grpc_management_port": str(self.grpc_management),
+        }
+        for name, value in settings.items():
+            properties, found = re.subn(rf"(?m)^{name}=.*$", f"{name}={value}", properties)
+            if found != 1:
+                raise ValueError(f"config.properties must set {name} once, got {found} lines")
+        return properties
+
+
+def _is_open(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex((HOST, port)) == 0

@@ -1,0 +1,232 @@
+"""One TorchServe process of our own: started in a folder, asked whether it truly answers, stopped by its pid."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
+
+import psutil
+
+from server import tokens
+from server.addresses import Addresses
+from server.java import java_home
+
+STATE_FILE = "server.json"
+LOG_FILE = "torchserve.log"
+# The smallest picture there is: a real prediction that costs next to nothing.
+ONE_PIXEL_PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de00"
+    "00000c4944415478da63686868000003040181752e01bc0000000049454e44ae426082"
+)
+
+
+class ServerError(RuntimeError):
+    """TorchServe did not do what was asked; the text says what to do."""
+
+
+@dataclass(frozen=True)
+class TorchServe:
+    """A TorchServe that was started by :func:`start`.
+
+    Attributes:
+        home: Folder it runs in: key file, logs, the configuration it was given.
+        temporary: Its TMPDIR, short because of the sockets in it: extracted models, pid file.
+        pid: The Java process.
+        started: When that process was created, so that a recycled pid is not taken for it.
+        fingerprint: Of the configuration and the archives; another one means that a restart is due.
+        addresses: Where it listens.
+    """
+
+    home: Path
+    temporary: Path
+    pid: int
+    started: float
+    fingerprint: str
+    addresses: Addresses
+
+    @classmethod
+    def load(cls, home: Path) -> "TorchServe | None":
+        """The server that was started in ``home``, if it still runs."""
+        path = home / STATE_FILE
+        if not path.is_file():
+            return None
+        state = json.loads(path.read_text())
+        server = cls(
+            home,
+            Path(state["temporary"]),
+            state["pid"],
+            state["started"],
+            state["fingerprint"],
+            Addresses(**state["addresses"]),
+        )
+        return server if server.is_running() else None
+
+    def save(self) -> None:
+        """Remember this server in its folder."""
+        state = asdict(self) | {"home": str(self.home), "temporary": str(self.temporary)}
+        (self.home / STATE_FILE).write_text(json.dumps(state, indent=2))
+
+    def is_running(self) -> bool:
+        """Whether the very process that was started is alive."""
+        try:
+            process = psutil.Process(self.pid)
+            return process.create_time() == self.started and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+
+    def workers(self, model: str) -> list[dict[str, Any]]:
+        """The workers of ``model`` as the management API lists them; none where it is not registered."""
+        try:
+            status, body = self.request("management", f"/models/{model}")
+        except URLError:  # the port is not open yet
+            return []
+        return list(json.loads(body)[0]["workers"]) if status == 200 else []
+
+    def is_ready(self, model: str) -> bool:
+        """Whether every worker is up and a picture is answered: ``/ping`` says Healthy long before."""
+        workers = self.workers(model)
+        if not workers or any(worker["status"] != "READY" for worker in workers):
+            return False
+        status, body = self.predict(model, ONE_PIXEL_PNG)
+        if status == 503 and b"model_not_loaded" in body:
+            raise ServerError(f"{model} cannot be served: {body.decode()}")
+        return status == 200
+
+    def wait_until_ready(self, model: str, timeout: float = 180.0) -> float:
+        """Wait until :meth:`is_ready`.
+
+        Args:
+            model: Name of a model that was named at the start.
+            timeout: Seconds to wait at the most.
+
+        Returns:
+            Seconds waited.
+
+        Raises:
+            ServerError: The server ended, cannot load the model, or is not ready in time.
+        """
+        begin = time.monotonic()
+        while not self.is_ready(model):
+            if not self.is_running():
+                raise ServerError(f"TorchServe ended while it loaded {model}; see {self.home / LOG_FILE}")
+            if time.monotonic() - begin > timeout:
+                raise ServerError(f"{model} was not ready within {timeout:.0f} s; see {self.home / LOG_FILE}")
+            time.sleep(0.2)
+        return time.monotonic() - begin
+
+    def predict(self, model: str, picture: bytes, headers: dict[str, str] | None = None) -> tuple[int, bytes]:
+        """Send one picture; the answer's status and body, whatever they are."""
+        return self.request("inference", f"/predictions/{model}", picture, headers)
+
+    def request(
+        self, kind: tokens.Kind, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
+    ) -> tuple[int, bytes]:
+        """One request with the token it needs.
+
+        Raises:
+            URLError: Nothing answers.
+        """
+        base = self.addresses.inference_url if kind == "inference" else self.addresses.management_url
+        token = tokens.headers(self.home, kind, self.addresses.management_url)
+        request = Request(base + path, data=body, headers={"Content-Type": "image/*"} | token | (headers or {}))
+        try:
+            with urlopen(request, timeout=120) as answer:
+                return answer.status, answer.read()
+        except HTTPError as error:
+            return error.code, error.read()
+
+    def metrics(self) -> str:
+        """What a Prometheus scrape gets."""
+        with urlopen(f"{self.addresses.metrics_url}/metrics", timeout=10) as answer:
+            return str(answer.read().decode())
+
+    def stop(self, timeout: float = 30.0) -> None:
+        """End the server and its workers, and remove what it left in its temporary folder."""
+        processes = []
+        if self.is_running():
+            frontend = psutil.Process(self.pid)
+            processes = [frontend, *frontend.children(recursive=True)]
+            frontend.terminate()
+        _, alive = psutil.wait_procs(processes, timeout=timeout)
+        for process in alive:
+            process.kill()
+        shutil.rmtree(self.temporary, ignore_errors=True)
+        (self.home / STATE_FILE).unlink(missing_ok=True)
+        (self.home / tokens.FILE_NAME).unlink(missing_ok=True)
+
+
+def fingerprint_of(config: Path, archives: dict[str, Path], addresses: Addresses) -> str:
+    """Changes when the configuration, an archive or a port does."""
+    facts: list[object] = [config.read_text(), asdict(addresses)]
+    for name, archive in sorted(archives.items()):
+        stat = archive.stat()
+        facts.append([name, str(archive), stat.st_size, stat.st_mtime_ns])
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def start(home: Path, archives: dict[str, Path], config: Path, addresses: Addresses | None = None) -> TorchServe:
+    """Start TorchServe on some archives of one model store.
+
+    Args:
+        home: Folder to run in; made if it is not there.
+        archives: Model name to ``.mar``, all in one folder.
+        config: The config.properties to obey.
+        addresses: Other ports than those of ``config``.
+
+    Raises:
+        ServerError: An archive is missing, a port is taken, or the process ended at once.
+        FileNotFoundError: There is no Java.
+    """
+    addresses = addresses or Addresses()
+    stores = {archive.resolve().parent for archive in archives.values()}
+    for archive in archives.values():
+        if not archive.is_file():
+            raise ServerError(f"{archive} is missing; make it with `make mar`")
+    if len(stores) != 1:
+        raise ServerError(f"archives must lie in one model store, got {sorted(map(str, stores))}")
+    if taken := addresses.taken():
+        raise ServerError(f"port {taken[0]} is taken by another process; choose others with PORT=...")
+    home.mkdir(parents=True, exist_ok=True)
+    home = home.resolve()
+    own_config = home / "config.properties"
+    own_config.write_text(addresses.write_into(config.read_text()))
+    temporary = Path(tempfile.mkdtemp(prefix="torchserve-"))
+    pid = _launch(home, temporary, stores.pop(), archives, own_config)
+    server = TorchServe(
+        home,
+        temporary,
+        pid,
+        psutil.Process(pid).create_time(),
+        fingerprint_of(config, archives, addresses),
+        addresses,
+    )
+    server.save()
+    return server
+
+
+def _launch(home: Path, temporary: Path, store: Path, archives: dict[str, Path], config: Path) -> int:
+    """Run the plain command that a user would type; the pid of the Java process it leaves behind."""
+    command = [sys.executable, "-m", "ts.model_server", "--start", "--ncs"]
+    command += ["--model-store", str(store), "--ts-config", str(config)]
+    command += ["--models", *(f"{name}={archive.name}" for name, archive in archives.items())]
+    environment = os.environ | {"JAVA_HOME": str(java_home()), "TEMP": str(temporary), "TMPDIR": str(temporary)}
+    # What stands on it would be imported instead of what the archive carries.
+    environment.pop("PYTHONPATH", None)
+    with (home / LOG_FILE).open("wb") as log:
+        subprocess.run(
+            command, cwd=home, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            start_new_session=True, check=False,
+        )  # fmt: skip
+    pid_file = temporary / ".model_server.pid"
+    if not pid_file.is_file():
+        raise ServerError(f"TorchServe did not start: {(home / LOG_FILE).read_text().strip()}")
+    return int(pid_file.read_text())
