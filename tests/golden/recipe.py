@@ -3,6 +3,7 @@ make_param(name, shape) -> np.ndarray(float32) for every state_dict key but *.nu
 (those are 0, int64).  make_image(k) -> np.ndarray(float32, [3,H,W]) in [0,1]."""
 
 import zlib
+
 import numpy as np
 
 GAINS = (  # first matching substring wins; weights with rank >= 2 only
@@ -62,15 +63,15 @@ SIZES = ((240, 320), (200, 300))
 
 
 def make_image(k):
-    H, W = SIZES[k]
-    y, x = np.meshgrid(np.arange(H, dtype=np.float64), np.arange(W, dtype=np.float64), indexing="ij")
-    img = np.empty((3, H, W))
+    height, width = SIZES[k]
+    y, x = np.meshgrid(np.arange(height, dtype=np.float64), np.arange(width, dtype=np.float64), indexing="ij")
+    img = np.empty((3, height, width))
     for c in range(3):
         img[c] = 0.5 + 0.15 * np.sin(0.031 * (c + 1) * x + 0.5 * k) * np.cos(0.023 * (3 - c) * y + 0.3 * c)
     rng = np.random.default_rng(1000 + k)
     for _ in range(14):  # filled rectangles and discs, textured
-        cx, cy = rng.integers(0, W), rng.integers(0, H)
-        rw, rh = rng.integers(8, W // 4), rng.integers(8, H // 4)
+        cx, cy = rng.integers(0, width), rng.integers(0, height)
+        rw, rh = rng.integers(8, width // 4), rng.integers(8, height // 4)
         col = rng.integers(0, 256, 3) / 255.0
         f = rng.integers(1, 30) / 20.0
         m = (

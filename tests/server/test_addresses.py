@@ -1,0 +1,49 @@
+import socket
+from pathlib import Path
+
+import pytest
+
+from server.addresses import Addresses
+
+CONFIG = (Path(__file__).parents[2] / "config.properties").read_text()
+
+
+def test_the_defaults_are_those_of_the_configuration() -> None:
+    assert Addresses().write_into(CONFIG) == CONFIG
+
+
+def test_every_port_is_replaced() -> None:
+    text = Addresses(1, 2, 3, 4, 5).write_into(CONFIG)
+    assert "inference_address=http://127.0.0.1:1\n" in text
+    assert "management_address=http://127.0.0.1:2\n" in text
+    assert "metrics_address=http://127.0.0.1:3\n" in text
+    assert "grpc_inference_port=4\n" in text
+    assert "grpc_management_port=5\n" in text
+
+
+def test_a_configuration_without_an_address_is_refused() -> None:
+    with pytest.raises(ValueError, match="must set inference_address once, got 0 lines"):
+        Addresses().write_into("load_models=all\n")
+
+
+def test_another_port_moves_all_of_them() -> None:
+    assert Addresses.from_port(8080) == Addresses()
+    assert Addresses.from_port(9080) == Addresses(9080, 9081, 9082, 8070, 8071)
+
+
+def test_a_taken_port_is_seen() -> None:
+    addresses = Addresses.free()
+    assert addresses.taken() == []
+    with socket.create_server(("127.0.0.1", addresses.metrics)):
+        assert addresses.taken() == [addresses.metrics]
+
+
+def test_nothing_listens_beyond_this_machine() -> None:
+    lines = [line for line in CONFIG.splitlines() if "address=" in line]
+    assert len(lines) == 5
+    assert all("127.0.0.1" in line for line in lines)
+
+
+def test_the_configuration_holds_no_path_of_a_machine() -> None:
+    assert "/home" not in CONFIG
+    assert "model_store" not in [line.split("=")[0] for line in CONFIG.splitlines()]
