@@ -3,7 +3,8 @@
 TORCH_DIR    ?= $(shell $(PY) -c "import importlib.util as u; print(u.find_spec('torch').submodule_search_locations[0])")
 OPS_LIBRARY  := ops/lib/libmaskrcnn_ops.so
 OPS_SOURCES  := $(wildcard ops/csrc/*.cpp ops/csrc/cpu/*.cpp)
-OPS_OBJECTS  := $(OPS_SOURCES:ops/csrc/%.cpp=build/ops/%.o)
+OBJECTS      ?= build/ops
+OPS_OBJECTS  := $(OPS_SOURCES:ops/csrc/%.cpp=$(OBJECTS)/%.o)
 # -ffp-contract=off: the CPU and CUDA must round alike; fma is written where it is wanted.
 # -ffile-prefix-map: no path of the machine that built it may end in an artefact.
 # -fno-math-errno, -fno-trapping-math: nobody reads errno or the exception flags; they keep loops scalar.
@@ -15,7 +16,7 @@ $(OPS_LIBRARY): $(OPS_OBJECTS)
 	@echo "link    $@"
 	@$(CXX) -shared -s $^ -o $@ -L$(TORCH_DIR)/lib -Wl,--no-undefined -ltorch_cpu
 
-build/ops/%.o: ops/csrc/%.cpp ops/build.mk $(INSTALLED)
+$(OBJECTS)/%.o: ops/csrc/%.cpp ops/build.mk $(INSTALLED)
 	@mkdir -p $(@D)
 	@echo "compile $<"
 	@$(CXX) $(OPS_CXXFLAGS) -isystem $(TORCH_DIR)/include -MMD -c $< -o $@

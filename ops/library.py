@@ -20,7 +20,7 @@ def load_library(path: Path = LIBRARY) -> None:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; run `make ops`, or export the .mar again")
     try:
-        torch.ops.load_library(path)
+        torch.ops.load_library(path)  # type: ignore[no-untyped-call]
     except OSError as error:
         raise OSError(
             f"{path} does not load with PyTorch {torch.__version__} ({error}). It needs PyTorch 2.11 or later, "

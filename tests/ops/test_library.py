@@ -1,0 +1,60 @@
+"""The compiled library as an artefact: what it needs, what it tells, where it builds."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ops
+from ops.library import load_library
+
+ROOT = Path(__file__).parents[2]
+CROSS_COMPILER = "aarch64-linux-gnu-g++"
+SOURCES = sorted((ROOT / "ops" / "csrc").glob("*.cpp")) + sorted((ROOT / "ops" / "csrc" / "cpu").glob("*.cpp"))
+
+
+def undefined_symbols() -> list[str]:
+    listing = subprocess.run(["nm", "-DC", "--undefined-only", ops.LIBRARY], capture_output=True, text=True, check=True)
+    return [line.split("U ", 1)[1] for line in listing.stdout.splitlines() if "U " in line]
+
+
+def test_needs_only_the_stable_abi() -> None:
+    symbols = undefined_symbols()
+    assert any(symbol.startswith("aoti_torch_") for symbol in symbols)
+    assert [symbol for symbol in symbols if re.search(r"\b(at|c10|torch)::", symbol)] == []
+
+
+def test_tells_no_path_of_the_machine_that_built_it() -> None:
+    assert str(ROOT).encode() not in ops.LIBRARY.read_bytes()
+
+
+def test_a_process_that_imports_only_torch_can_load_it() -> None:
+    code = "import sys, torch; torch.ops.load_library(sys.argv[1]); print(torch.ops.maskrcnn.nms.default._schema)"
+    run = subprocess.run([sys.executable, "-c", code, ops.LIBRARY], capture_output=True, text=True, check=True)
+    assert run.stdout.startswith("maskrcnn::nms(Tensor boxes, Tensor scores, float iou_threshold")
+
+
+def test_a_missing_library_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="run `make ops`"):
+        load_library(tmp_path / "nothing.so")
+
+
+def test_a_broken_library_names_the_usual_causes(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.so"
+    broken.write_bytes(b"not a library")
+    with pytest.raises(OSError, match="needs PyTorch 2.11 or later"):
+        load_library(broken)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which(CROSS_COMPILER) is None, reason=f"no {CROSS_COMPILER} here")
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.name)
+def test_compiles_for_64_bit_arm(source: Path, tmp_path: Path) -> None:
+    run = subprocess.run(
+        ["make", f"CXX={CROSS_COMPILER}", f"OBJECTS={tmp_path}", f"{tmp_path}/{source.relative_to(ROOT / 'ops/csrc').with_suffix('.o')}"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
