@@ -53,8 +53,7 @@ def test_a_broken_library_names_the_usual_causes(tmp_path: Path) -> None:
 @pytest.mark.skipif(shutil.which(CROSS_COMPILER) is None, reason=f"no {CROSS_COMPILER} here")
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.name)
 def test_compiles_for_64_bit_arm(source: Path, tmp_path: Path) -> None:
-    run = subprocess.run(
-        ["make", f"CXX={CROSS_COMPILER}", f"OBJECTS={tmp_path}", f"{tmp_path}/{source.relative_to(ROOT / 'ops/csrc').with_suffix('.o')}"],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    target = tmp_path / source.relative_to(ROOT / "ops/csrc").with_suffix(".o")
+    command = ["make", f"CXX={CROSS_COMPILER}", f"OBJECTS={tmp_path}", str(target)]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
