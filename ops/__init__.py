@@ -4,5 +4,6 @@ Importing this package loads the library and registers what ``torch.export`` nee
 """
 
 from ops.library import LIBRARY, load_library
+from ops.nms import nms
 
-__all__ = ["LIBRARY", "load_library"]
+__all__ = ["LIBRARY", "load_library", "nms"]
