@@ -4,5 +4,7 @@ Importing this package loads the library and registers what ``torch.export`` nee
 """
 
 from ops.library import LIBRARY, load_library
+from ops.nms import nms
+from ops.propose import propose
 
-__all__ = ["LIBRARY", "load_library"]
+__all__ = ["LIBRARY", "load_library", "nms", "propose"]
