@@ -4,5 +4,7 @@ Importing this package loads the library and registers what ``torch.export`` nee
 """
 
 from ops.library import LIBRARY, load_library
+from ops.pyramid_roi_align import pyramid_roi_align
+from ops.roi_align import roi_align
 
-__all__ = ["LIBRARY", "load_library"]
+__all__ = ["LIBRARY", "load_library", "pyramid_roi_align", "roi_align"]
