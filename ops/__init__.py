@@ -6,5 +6,7 @@ Importing this package loads the library and registers what ``torch.export`` nee
 from ops.library import LIBRARY, load_library
 from ops.nms import nms
 from ops.propose import propose
+from ops.pyramid_roi_align import pyramid_roi_align
+from ops.roi_align import roi_align
 
-__all__ = ["LIBRARY", "load_library", "nms", "propose"]
+__all__ = ["LIBRARY", "load_library", "nms", "propose", "pyramid_roi_align", "roi_align"]
