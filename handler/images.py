@@ -64,9 +64,7 @@ def decode_image(data: bytes | bytearray, max_pixels: int) -> Tensor:
         raise BadImageError("empty_body", "the request has no body")
     with _pillow_guarded(max_pixels):
         image = _open(data, max_pixels)
-        _load(image)
-        pixels = _upright(_to_rgb(image), _orientation(image))
-        return torch.from_numpy(np.array(pixels))  # (H, W, 3) uint8
+        return torch.from_numpy(np.array(_decode(image)))  # (H, W, 3) uint8
 
 
 @contextmanager
@@ -108,9 +106,10 @@ def _too_many_pixels(count: str, max_pixels: int) -> BadImageError:
     )
 
 
-def _load(image: Image.Image) -> None:
+def _decode(image: Image.Image) -> Image.Image:
     try:
         image.load()
+        return _upright(_to_rgb(image), _orientation(image))  # in this order: loading a TIFF turns it
     except MemoryError:
         raise
     except Exception as error:  # as above: a decoder may raise anything
