@@ -18,7 +18,9 @@ PREPROCESSING = Preprocessing(
 POSTPROCESSING = Postprocessing(
     score_threshold=0.05, max_detections=100, clip_boxes=False, paste_rule="integer", paste_inclusive=False
 )
-CARD = ModelCard(class_names=("__background__", "circle", "square"), preprocessing=PREPROCESSING, postprocessing=POSTPROCESSING)
+CARD = ModelCard(
+    class_names=("__background__", "circle", "square"), preprocessing=PREPROCESSING, postprocessing=POSTPROCESSING
+)
 
 
 def sized(rule: SizeRule, min_size: int = 800, max_size: int = 1333, divisor: int = 32) -> Preprocessing:

@@ -99,7 +99,9 @@ def test_torchvision_golden_boxes() -> None:
 
 def test_each_picture_has_its_own_ratio() -> None:
     boxes = torch.tensor([[[10.0, 20.0, 30.0, 40.0]], [[10.0, 20.0, 30.0, 40.0]]])
-    on_image = boxes_on_image(boxes, torch.tensor([[100, 200], [50, 50]]), torch.tensor([[50, 50], [100, 200]]), clip=False)
+    on_image = boxes_on_image(
+        boxes, torch.tensor([[100, 200], [50, 50]]), torch.tensor([[50, 50], [100, 200]]), clip=False
+    )
     assert on_image.tolist() == [[[2.5, 10.0, 7.5, 20.0]], [[40.0, 40.0, 120.0, 80.0]]]
 
 

@@ -29,7 +29,10 @@ def test_every_key_is_read() -> None:
 @pytest.mark.parametrize(
     ("section", "text"),
     [
-        ({"score_treshold": 0.5}, "a key of detection must be one of mask_threshold, max_pass_size, .*'score_treshold'"),
+        (
+            {"score_treshold": 0.5},
+            "a key of detection must be one of mask_threshold, max_pass_size, .*'score_treshold'",
+        ),
         ({"workers": 2}, "a key of detection must be one of .*got 'workers'"),
         ({"score_threshold": 1.5}, "score_threshold must be a number from 0 to 1, got 1.5"),
         ({"score_threshold": "high"}, "score_threshold must be a number from 0 to 1, got 'high'"),
