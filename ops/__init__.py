@@ -5,4 +5,8 @@ Importing this package loads the library and registers what ``torch.export`` nee
 
 from ops.library import LIBRARY, load_library
 
-__all__ = ["LIBRARY", "load_library"]
+# isort: split  (the modules below describe what the library above registers)
+from ops.encode_rle import encode_rle
+from ops.paste_masks import paste_masks
+
+__all__ = ["LIBRARY", "encode_rle", "load_library", "paste_masks"]
