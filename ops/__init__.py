@@ -3,10 +3,10 @@
 Importing this package loads the library and registers what ``torch.export`` needs to know of each op.
 """
 
-from ops.library import LIBRARY, load_library
-
-# isort: split  (the modules below describe what the library above registers)
 from ops.encode_rle import encode_rle
+from ops.library import LIBRARY, load_library
 from ops.paste_masks import paste_masks
+from ops.pyramid_roi_align import pyramid_roi_align
+from ops.roi_align import roi_align
 
-__all__ = ["LIBRARY", "encode_rle", "load_library", "paste_masks"]
+__all__ = ["LIBRARY", "encode_rle", "load_library", "paste_masks", "pyramid_roi_align", "roi_align"]
