@@ -5,8 +5,10 @@ Importing this package loads the library and registers what ``torch.export`` nee
 
 from ops.encode_rle import encode_rle
 from ops.library import LIBRARY, load_library
+from ops.nms import nms
 from ops.paste_masks import paste_masks
+from ops.propose import propose
 from ops.pyramid_roi_align import pyramid_roi_align
 from ops.roi_align import roi_align
 
-__all__ = ["LIBRARY", "encode_rle", "load_library", "paste_masks", "pyramid_roi_align", "roi_align"]
+__all__ = ["LIBRARY", "encode_rle", "load_library", "nms", "paste_masks", "propose", "pyramid_roi_align", "roi_align"]
