@@ -4,5 +4,6 @@ Importing this package loads the library and registers what ``torch.export`` nee
 """
 
 from ops.library import LIBRARY, load_library
+from ops.resize_normalize import resize_normalize
 
-__all__ = ["LIBRARY", "load_library"]
+__all__ = ["LIBRARY", "load_library", "resize_normalize"]
