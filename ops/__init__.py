@@ -4,8 +4,10 @@ Importing this package loads the library and registers what ``torch.export`` nee
 """
 
 from ops.encode_rle import encode_rle
+from ops.library import LIBRARY, load_library  # first: the modules below describe what it registers
+
+# isort: split
 from ops.encode_rle import encode_rle
-from ops.library import LIBRARY, load_library
 from ops.nms import nms
 from ops.paste_masks import paste_masks
 from ops.propose import propose
