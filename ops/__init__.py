@@ -3,7 +3,6 @@
 Importing this package loads the library and registers what ``torch.export`` needs to know of each op.
 """
 
-from ops.encode_rle import encode_rle
 from ops.library import LIBRARY, load_library  # first: the modules below describe what it registers
 
 # isort: split
