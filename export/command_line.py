@@ -1,0 +1,177 @@
+"""The command line of the export, and its manual."""
+
+import argparse
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from export.class_names import read_class_names
+from export.conventions import Conventions
+from export.errors import ExportError
+from export.pipeline import Export, run
+from export.presets import PRESETS, preset
+from export.serving import Serving
+from export.verify import Proof
+
+MANUAL = """\
+Turn a trained Mask R-CNN checkpoint into one self-contained .mar for TorchServe.
+
+The checkpoint is a state dict of torchvision's MaskRCNN with a ResNet-FPN body (any depth, width and number of
+classes), bare or nested under "model". Its shapes tell the architecture. What they cannot tell, a preset does; every
+number of a preset can be overridden below. Nothing is written unless the traced model answers like the original
+in a fresh process, on sizes and batches it was not traced with.
+"""
+
+PRESETS_HELP = """\
+presets:
+  torchvision          a training of your own with torchvision's defaults (norm eps 1e-5)
+  torchvision-coco-v1  the published maskrcnn_resnet50_fpn weights (norm eps 0, 91 COCO names)
+  demo                 demo/shapes.pth (pictures of 240-400 pixels, 5 names)
+
+examples:
+  python -m export demo/shapes.pth --preset demo --name shapes
+  python -m export maskrcnn_resnet50_fpn_coco-bf2d0c1e.pth --preset torchvision-coco-v1 --name coco
+  python -m export runs/7/model_25.pth --name cells --labels cells.txt --score-threshold 0.3 --max-detections 300
+"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command.
+
+    Returns:
+        0, or 2 with one message where something of the user's does not fit.
+    """
+    warnings.filterwarnings("ignore", category=DeprecationWarning, message="`torch.jit")
+    options = parser().parse_args(arguments)
+    try:
+        path, proof = run(export_of(options))
+    except (ExportError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(_closing(path, proof))
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """Every option with its meaning."""
+    made = argparse.ArgumentParser(
+        "python -m export",
+        description=MANUAL,
+        epilog=PRESETS_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("checkpoint", type=Path, help="the trained weights, a .pth or .pt file")
+    made.add_argument(
+        "--preset", default="torchvision", choices=PRESETS, help="how it was trained (default: torchvision)"
+    )
+    made.add_argument("--name", help="name of the model in the URL and of the file (default: that of the checkpoint)")
+    made.add_argument("--labels", type=Path, metavar="FILE", help="class names: one a line or JSON, background first")
+    made.add_argument("--out", type=Path, default=Path("model_store"), help="folder of the .mar (default: model_store)")
+    _add_network_options(made.add_argument_group("as in training; the preset's value if left out"))
+    _add_answer_options(made.add_argument_group("answers; the preset's value if left out"))
+    _add_serving_options(made.add_argument_group("serving; may be changed later in model-config.yaml"))
+    return made
+
+
+def _add_network_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--norm-eps", type=_at_least_zero, metavar="EPS", help="added to the variance of every norm")
+    group.add_argument("--min-size", type=_count, metavar="PIXELS", help="shorter side of a resized picture")
+    group.add_argument("--max-size", type=_count, metavar="PIXELS", help="limit of its longer side")
+    group.add_argument("--anchor-sizes", type=_floats, metavar="A,B,...", help="side of the anchors of each level")
+    group.add_argument("--anchor-ratios", type=_floats, metavar="A,B,...", help="their heights over widths")
+
+
+def _add_answer_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--score-threshold", type=_share, metavar="SCORE", help="drop detections at or below it")
+    group.add_argument("--max-detections", type=_count, metavar="N", help="most detections per picture")
+    group.add_argument("--nms-threshold", type=_share, metavar="IOU", help="drop the lesser of two boxes above it")
+    group.add_argument("--pre-nms-top-n", type=_count, metavar="N", help="anchors per level that are considered")
+    group.add_argument("--post-nms-top-n", type=_count, metavar="N", help="proposals per picture: fewer are faster")
+
+
+def _add_serving_options(group: argparse._ArgumentGroup) -> None:
+    default = Serving()
+    for flag, value, meaning in (
+        ("--batch-size", default.batch_size, "most requests in one batch"),
+        ("--max-batch-delay", default.max_batch_delay, "milliseconds to wait for them"),
+        ("--workers", default.workers, "worker processes"),
+        ("--response-timeout", default.response_timeout, "seconds until a silent worker is killed"),
+        ("--startup-timeout", default.startup_timeout, "seconds until a worker must have loaded"),
+        ("--max-pixels", default.max_pixels, "refuse larger pictures"),
+    ):
+        group.add_argument(flag, type=_count, default=value, metavar="N", help=f"{meaning} (default: {value})")
+
+
+def export_of(options: argparse.Namespace) -> Export:
+    """What the options ask for.
+
+    Raises:
+        ExportError: They contradict each other, or the class names cannot be read.
+    """
+    serving = Serving(
+        options.batch_size,
+        options.max_batch_delay,
+        options.workers,
+        options.response_timeout,
+        options.startup_timeout,
+        options.max_pixels,
+    )
+    name = options.name or options.checkpoint.stem
+    return Export(options.checkpoint, name, _conventions(options), serving, options.out)
+
+
+def _conventions(options: argparse.Namespace) -> Conventions:
+    made = (
+        preset(options.preset)
+        .with_options("body", norm_eps=options.norm_eps)
+        .with_options("preprocessing", min_size=options.min_size, max_size=options.max_size)
+        .with_options(
+            "proposals",
+            anchor_sizes=options.anchor_sizes,
+            anchor_ratios=options.anchor_ratios,
+            pre_nms_top_n=options.pre_nms_top_n,
+            post_nms_top_n=options.post_nms_top_n,
+        )
+        .with_options(
+            "detections",
+            score_threshold=options.score_threshold,
+            max_detections=options.max_detections,
+            nms_threshold=options.nms_threshold,
+        )
+    )
+    return replace(made, class_names=read_class_names(options.labels)) if options.labels else made
+
+
+def _closing(path: Path, proof: Proof) -> str:
+    worst, ran = proof.largest_differences, ", ".join(proof.also_ran)
+    return f"""\
+made    {path}, {path.stat().st_size / 1e6:.0f} MB
+proved  {len(proof.cases)} calls in a fresh process gave the model's own {proof.detections} detections;
+        largest differences: boxes {worst.boxes:.1g} px, scores {worst.scores:.1g}, masks {worst.masks:.1g};
+        {ran} weights ran too
+serve   torchserve --start --ncs --model-store {path.parent} --models {path.stem}={path.name} \\
+            --ts-config config.properties"""
+
+
+def _count(text: str) -> int:
+    if (value := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
+    return value
+
+
+def _at_least_zero(text: str) -> float:
+    if not (value := float(text)) >= 0:
+        raise argparse.ArgumentTypeError(f"must be at least 0, got {text}")
+    return value
+
+
+def _share(text: str) -> float:
+    if not 0 <= (value := float(text)) <= 1:
+        raise argparse.ArgumentTypeError(f"must be from 0 to 1, got {text}")
+    return value
+
+
+def _floats(text: str) -> tuple[float, ...]:
+    return tuple(float(part) for part in text.split(","))

@@ -1,0 +1,32 @@
+"""The feature pyramid over the body.
+
+Source: Feature Pyramid Networks, Lin et al. 2017, section 3; the coarsest level is every second cell of the one
+before (Detectron).
+"""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from export.architecture import Architecture
+from export.model.layers import Weights, conv
+
+
+class Pyramid(nn.Module):
+    """Laterals, top-down sums and output convolutions."""
+
+    def __init__(self, weights: Weights, architecture: Architecture) -> None:
+        super().__init__()
+        self.stages = architecture.lateral_stages
+        self.laterals = nn.ModuleList(conv(weights, f"fpn.lateral{level}") for level in range(architecture.levels))
+        self.outputs = nn.ModuleList(
+            conv(weights, f"fpn.output{level}", padding=1) for level in range(architecture.levels)
+        )
+
+    def forward(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """One map per stage -> the levels, finest first, and one more that only proposals look at."""
+        laterals = [lateral(maps[stage]) for lateral, stage in zip(self.laterals, self.stages, strict=True)]
+        for level in reversed(range(len(laterals) - 1)):
+            finer = laterals[level]
+            laterals[level] = finer + F.interpolate(laterals[level + 1], size=finer.shape[-2:], mode="nearest")
+        levels = [output(lateral) for output, lateral in zip(self.outputs, laterals, strict=True)]
+        return (*levels, F.max_pool2d(levels[-1], kernel_size=1, stride=2))

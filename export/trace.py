@@ -1,0 +1,94 @@
+"""The one place that calls ``torch.jit.trace``: TorchScript is deprecated, its successor will be a second format.
+
+The file that comes out holds for any canvas, any batch and any device, and names no path of this machine.
+"""
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.jit._trace import TracerWarning
+
+from export.errors import ExportError
+from export.model import MaskRCNN
+
+# Small, of two pictures, not square and not one alike: whatever the trace keeps by accident shows at another size.
+EXAMPLE_CANVAS = (2, 3, 320, 256)
+EXAMPLE_SIZES = ((320, 240), (200, 256))
+EXAMPLE_BOXES = ((8.0, 16.0, 200.0, 180.0), (0.0, 0.0, 32.0, 64.0), (30.0, 40.0, 90.0, 70.0))
+
+# Written by the file format itself, or the source lines of this machine.
+_LEFT_OUT = (".debug_pkl", "version", ".data/serialization_id")
+
+
+def trace(model: MaskRCNN) -> torch.jit.ScriptModule:
+    """Trace ``forward``, ``detect`` and ``segment`` of a model into one module.
+
+    Args:
+        model: On the CPU, in float32.
+
+    Raises:
+        ExportError: A tensor or a device ended up as a constant of the graph.
+    """
+    with torch.no_grad(), torch.autocast("cpu", enabled=False), warnings.catch_warnings():
+        warnings.simplefilter("error", TracerWarning)
+        inputs = _example_inputs(model)
+        traced: torch.jit.ScriptModule = torch.jit.trace_module(  # type: ignore[no-untyped-call]
+            model, inputs, check_trace=False
+        )
+    for method in ("forward", "detect", "segment"):
+        _refuse_constants(getattr(traced, method).graph, method)
+    return traced
+
+
+def save(traced: torch.jit.ScriptModule, path: Path) -> None:
+    """Write a traced module so that the same module gives the same bytes in any folder."""
+    whole = path.with_suffix(".whole.pt")
+    torch.jit.save(traced, whole)
+    try:
+        _copy_without_sources(whole, path)
+    finally:
+        whole.unlink()
+
+
+def _example_inputs(model: MaskRCNN) -> dict[str, tuple[Tensor, ...]]:
+    images = torch.rand(EXAMPLE_CANVAS, generator=torch.Generator().manual_seed(0))
+    sizes = torch.tensor(EXAMPLE_SIZES)
+    boxes, labels = torch.tensor(EXAMPLE_BOXES), torch.ones(len(EXAMPLE_BOXES), dtype=torch.int64)
+    levels = model.features(images)[: model.levels]
+    return {
+        "forward": (images, sizes),
+        "detect": (images, sizes),
+        "segment": (boxes, labels, torch.tensor([2, 1]), *levels),
+    }
+
+
+def _refuse_constants(graph: torch.Graph, method: str) -> None:
+    for node in _nodes(graph):
+        kind = node.output().type().kind() if node.kind() == "prim::Constant" else ""
+        if kind in ("DeviceObjType", "TensorType"):
+            place = str(node).strip()
+            raise ExportError(
+                f"the trace of {method} keeps a {kind} of this machine: {place}; this is a bug, report it"
+            )
+
+
+def _nodes(block: "torch.Graph | torch.Block") -> "Iterator[torch.Node]":
+    for node in block.nodes():
+        yield node
+        for inner in node.blocks():
+            yield from _nodes(inner)
+
+
+def _copy_without_sources(whole: Path, path: Path) -> None:
+    """Copy an archive record by record, in the order of their names."""
+    reader = torch._C.PyTorchFileReader(str(whole))
+    writer = torch._C.PyTorchFileWriter(str(path))
+    for name in sorted(reader.get_all_records()):
+        if not name.endswith(_LEFT_OUT):
+            record = reader.get_record(name)
+            writer.write_record(name, record, len(record))
+    writer.set_min_version(int(reader.get_record("version")))
+    writer.write_end_of_file()

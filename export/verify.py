@@ -1,0 +1,132 @@
+"""Proves that a saved trace answers as the model it was made of, in a process that knows nothing of this project."""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import ops
+from export import fresh_process
+from export.comparison import NONE, Differences, compare_answers, largest_difference
+from export.errors import ExportError
+from export.model import MaskRCNN
+from export.proof_cases import Case
+
+# Weights of these types must run too. How far off their answers are depends on the model: only the form is checked.
+LOW_PRECISION = ("bfloat16", "float16")
+
+Answer = tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What was compared, and how close it was.
+
+    Attributes:
+        cases: Names of the calls that were compared with the eager model.
+        detections: How many detections they gave, over all pictures.
+        largest_differences: Over all of them.
+        tolerance: What would have been an error.
+        also_ran: Other dtypes of the weights that gave whole answers.
+    """
+
+    cases: tuple[str, ...]
+    detections: int
+    largest_differences: Differences
+    tolerance: Differences
+    also_ran: tuple[str, ...]
+
+    def as_card(self) -> dict[str, Any]:
+        """The proof as plain values."""
+        return asdict(self)
+
+
+def verify(model: MaskRCNN, trace: Path, cases: Sequence[Case], tolerance: Differences | None = None) -> Proof:
+    """Compare a saved trace with its eager model.
+
+    Args:
+        model: The eager model.
+        trace: What ``export.trace.save`` wrote.
+        cases: What to run.
+        tolerance: The largest differences allowed; the defaults of ``Differences`` without it.
+
+    Raises:
+        ExportError: The trace does not load or run elsewhere, or an answer is beyond the tolerance.
+    """
+    tolerance = tolerance or Differences()
+    with torch.inference_mode():
+        expected = [_as_tuple(getattr(model, case.method)(*case.inputs)) for case in cases]
+    found = run_in_fresh_process(trace, cases, "float32")
+    worst = NONE
+    for case, ours, theirs in zip(cases, found, expected, strict=True):
+        worst = worst.or_larger(_checked(case, ours, theirs, tolerance))
+    for dtype in LOW_PRECISION:
+        _check_whole(cases, run_in_fresh_process(trace, cases[1:2], dtype), expected, dtype)
+    detections = sum(int(answer[4].sum()) for case, answer in zip(cases, expected, strict=True) if _is_forward(case))
+    return Proof(tuple(case.name for case in cases), detections, worst, tolerance, LOW_PRECISION)
+
+
+def run_in_fresh_process(trace: Path, cases: Sequence[Case], dtype: str) -> list[Answer]:
+    """Run cases in a new Python that imports only PyTorch.
+
+    Args:
+        trace: A saved trace.
+        cases: What to run.
+        dtype: Of the weights.
+
+    Raises:
+        ExportError: The process failed; the text is its last words.
+    """
+    with TemporaryDirectory(prefix="proof-") as folder:
+        calls, answers = Path(folder, "calls.pt"), Path(folder, "answers.pt")
+        inputs = [(case.method, case.inputs) for case in cases]
+        torch.save({"threads": torch.get_num_threads(), "dtype": dtype, "calls": inputs}, calls)
+        script = str(Path(fresh_process.__file__).resolve())
+        command = [sys.executable, script, str(ops.LIBRARY.resolve()), str(trace.resolve()), str(calls), str(answers)]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise ExportError(f"the trace does not run with {dtype} weights in a fresh process:\n{done.stderr[-3000:]}")
+        loaded: list[Answer] = torch.load(answers, weights_only=True)
+        return loaded
+
+
+def _as_tuple(answer: Tensor | Answer) -> Answer:
+    return (answer,) if isinstance(answer, Tensor) else answer
+
+
+def _is_forward(case: Case) -> bool:
+    return case.method == "forward"
+
+
+def _checked(case: Case, found: Answer, expected: Answer, tolerance: Differences) -> Differences:
+    try:
+        worst = _differences(case, found, expected)
+    except ExportError as error:
+        raise ExportError(f"the trace differs from the model in {case.name}: {error}") from error
+    if beyond := worst.beyond(tolerance):
+        raise ExportError(f"the trace differs from the model in {case.name}: {', '.join(beyond)}")
+    return worst
+
+
+def _differences(case: Case, found: Answer, expected: Answer) -> Differences:
+    if case.method == "segment":
+        return Differences(0.0, 0.0, largest_difference(found[0], expected[0]))
+    if case.method == "detect":
+        if found[2].tolist() != expected[2].tolist():
+            raise ExportError("the labels differ")
+        boxes, scores = (largest_difference(found[part], expected[part]) for part in (0, 1))
+        return Differences(boxes, scores, 0.0)
+    return compare_answers(found, expected)
+
+
+def _check_whole(cases: Sequence[Case], found: Sequence[Answer], expected: Sequence[Answer], dtype: str) -> None:
+    answer, masks = found[0], expected[1][3]
+    finite = all(bool(part.isfinite().all()) for part in answer)
+    if not finite or len(answer[3]) != int(answer[4].sum()) or answer[3].shape[1:] != masks.shape[1:]:
+        raise ExportError(f"the trace with {dtype} weights gives broken answers in {cases[1].name}")

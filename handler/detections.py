@@ -1,0 +1,46 @@
+"""What the model found in one picture, in pixels of that picture."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Detections:
+    """The instances of one picture, best score first.
+
+    Attributes:
+        height: Height of the picture, in pixels.
+        width: Width of the picture, in pixels.
+        boxes: (N, 4) float32 on the CPU, x1 y1 x2 y2.
+        scores: (N,) float32 on the CPU.
+        labels: (N,) int64 on the CPU, positions in the model card's ``class_names``.
+        masks: One run-length string an instance, as COCO's ``counts``; its ``size`` is [height, width].
+    """
+
+    height: int
+    width: int
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+    masks: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        lengths = {len(self.boxes), len(self.scores), len(self.labels), len(self.masks)}
+        if len(lengths) != 1:
+            raise ValueError(f"boxes, scores, labels and masks must have one length, got {sorted(lengths)}")
+
+    def __len__(self) -> int:
+        return len(self.masks)
+
+
+def unpack_masks(counts: Tensor, offsets: Tensor) -> list[str]:
+    """Cut the bytes of ``ops.encode_rle`` into one string an instance.
+
+    Args:
+        counts: (T,) uint8 on the CPU, all strings one after the other.
+        offsets: (N + 1,) int64 on the CPU, where each begins and the last ends.
+    """
+    text = counts.numpy().tobytes().decode("ascii")
+    ends = offsets.tolist()
+    return [text[begin:end] for begin, end in zip(ends, ends[1:], strict=False)]

@@ -1,0 +1,92 @@
+// How paste_masks and encode_rle read one instance's M x M mask at one pixel: bilinearly, at an affine
+// position on each axis, with one ring of zeros around the mask.
+//
+// Each step is a correctly rounded monotone operation. So down a column of pixels the value rises or falls
+// between two mask rows, never both, even after rounding. encode_rle rests on this: where the first and the
+// last pixel of such a stretch agree, all between agree; where they differ, one flip lies between.
+#pragma once
+#include <cfloat>
+#include <cmath>
+#include <cstdint>
+#include <string>
+
+#include "check.h"
+
+namespace maskrcnn {
+
+enum class PasteRule { kExact, kInteger };
+
+inline PasteRule paste_rule(const char* op, const std::string& rule) {
+  MASKRCNN_CHECK(rule == "exact" || rule == "integer", op, ": rule must be 'exact' or 'integer', got '", rule, "'");
+  return rule == "exact" ? PasteRule::kExact : PasteRule::kInteger;
+}
+
+// Pixel to position on the padded mask, in cells: 0 is the centre of the first zero, M + 1 that of the last.
+struct MaskAxis {
+  float origin, divisor, factor, offset;
+};
+
+C10_HOST_DEVICE inline float position(const MaskAxis& axis, int32_t pixel) {
+  return std::fma((static_cast<float>(pixel) + 0.5f - axis.origin) / axis.divisor, axis.factor, axis.offset);
+}
+
+// A pixel off the padded mask never belongs to the instance, whatever the threshold.
+C10_HOST_DEVICE inline bool on_mask(float position, int32_t size) {
+  return position >= 0 && position <= static_cast<float>(size + 1);
+}
+
+// An axis whose every position is -1: for boxes that are empty, inverted or not finite.
+C10_HOST_DEVICE inline MaskAxis axis_of_nothing() { return {0, 1, 0, -1}; }
+
+// Detectron2: the mask spans [low, high] exactly; pixels are sampled at their centres. The division stays one,
+// because a pixel centre on the edge of the box must fall on exactly half a cell.
+C10_HOST_DEVICE inline MaskAxis exact_axis(float low, float high, int32_t size) {
+  const float extent = high - low;
+  if (!(extent > 0 && extent <= FLT_MAX)) return axis_of_nothing();
+  return {low, extent, static_cast<float>(size), 0.5f};
+}
+
+// torchvision, maskrcnn-benchmark: the padded mask spans the pixels of the box that is widened with it and cut
+// to integers. Operation by operation as there, since the cut turns a last digit into a pixel.
+C10_HOST_DEVICE inline MaskAxis integer_axis(float low, float high, int32_t size) {
+  const float scale = static_cast<float>(static_cast<double>(size + 2) / size);
+  const float half = (high - low) * 0.5f * scale, centre = (high + low) * 0.5f;
+  const float first = std::trunc(centre - half), last = std::trunc(centre + half);
+  const float extent = last - first + 1;
+  if (!(extent >= 1 && extent <= FLT_MAX)) return axis_of_nothing();
+  return {first, 1, static_cast<float>(size + 2) / extent, -0.5f};
+}
+
+struct MaskFrame {
+  MaskAxis x, y;
+};
+
+// box: x1 y1 x2 y2 in pixels of the image.
+C10_HOST_DEVICE inline MaskFrame mask_frame(const float* box, int32_t size, PasteRule rule) {
+  if (rule == PasteRule::kExact) return {exact_axis(box[0], box[2], size), exact_axis(box[1], box[3], size)};
+  return {integer_axis(box[0], box[2], size), integer_axis(box[1], box[3], size)};
+}
+
+// Between the padded mask's cells `cell` and `cell + 1`, `fraction` of the way.
+struct MaskPoint {
+  int32_t cell;
+  float fraction;
+};
+
+// `position` must be on the mask.
+C10_HOST_DEVICE inline MaskPoint locate(float position, int32_t size) {
+  const int32_t whole = static_cast<int32_t>(position), cell = whole < size ? whole : size;
+  return {cell, position - static_cast<float>(cell)};
+}
+
+// NaN becomes 0, so that one bad cell hides itself only, and no infinity breaks the monotony.
+C10_HOST_DEVICE inline float clean_probability(float prob) { return prob > 0 ? (prob < 1 ? prob : 1.0f) : 0.0f; }
+
+C10_HOST_DEVICE inline float lerp(float from, float to, float fraction) { return std::fma(fraction, to - from, from); }
+
+// The least value that belongs: one comparison (>=) then serves `inclusive` and its opposite.
+C10_HOST_DEVICE inline float least_member(float threshold, bool inclusive) {
+  return inclusive ? threshold : std::nextafter(threshold, INFINITY);
+}
+
+}  // namespace maskrcnn

@@ -1,0 +1,157 @@
+"""The entry point with TorchServe's own context and metrics."""
+
+import importlib.util
+import inspect
+import json
+import logging
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import ts
+from PIL import Image
+from ts.context import Context, RequestProcessor
+from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
+from ts.utils.util import list_classes_from_module
+
+from handler import maskrcnn_handler
+from handler.maskrcnn_handler import MaskRCNNHandler
+from handler.metrics import METRICS
+from handler.worker import Worker
+from tests.handler.pictures import encoded
+from tests.handler.test_worker import picture, worker
+
+ENTRY = Path(maskrcnn_handler.__file__)
+
+
+def context_of(requests: int, folder: Path = Path(), headers: dict[int, dict[str, str]] | None = None) -> Context:
+    metrics = MetricsCacheYamlImpl(str(Path(ts.__file__).parent / "configs" / "metrics.yaml"))
+    metrics.initialize_cache()
+    metrics.model_name = "shapes"
+    manifest = {"model": {"modelVersion": "1.0"}}
+    context = Context("shapes", str(folder), manifest, requests, None, ts.__version__, True, metrics, {})
+    context.request_processor = [RequestProcessor((headers or {}).get(index, {})) for index in range(requests)]
+    metrics.request_ids = {index: f"id{index}" for index in range(requests)}
+    return context
+
+
+@pytest.fixture
+def loaded(monkeypatch: pytest.MonkeyPatch) -> MaskRCNNHandler:
+    monkeypatch.setattr(Worker, "load", lambda *_: worker())
+    handler = MaskRCNNHandler()
+    handler.initialize(context_of(1))
+    return handler
+
+
+def statuses(context: Context, requests: int) -> list[tuple[int, str]]:
+    return [context.get_response_status(index) for index in range(requests)]
+
+
+def test_a_batch_with_a_corrupt_picture(loaded: MaskRCNNHandler) -> None:
+    context = context_of(3)
+    good = bytearray(picture(10, 20, count=2))
+    replies = loaded.handle([{"body": good}, {"body": bytearray(b"no picture")}, {"data": good}], context)
+    assert statuses(context, 3) == [(200, "OK"), (400, "Bad Request"), (200, "OK")]
+    assert {context.get_response_content_type(index) for index in range(3)} == {"application/json"}
+    assert [len(json.loads(replies[index])["detections"]) for index in (0, 2)] == [2, 2]
+    assert json.loads(replies[1])["error"]["code"] == "not_an_image"
+
+
+def test_the_worker_is_loaded_from_the_archive(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(Worker, "load", lambda *arguments: asked.extend(arguments))
+    context = context_of(1, tmp_path)
+    context.model_yaml_config = {"minWorkers": 1, "detection": {"score_threshold": 0.5}}
+    MaskRCNNHandler().initialize(context)
+    assert asked == [tmp_path, context.model_yaml_config, "shapes", "1.0"]
+
+
+def test_a_model_that_does_not_load_answers_503(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    handler = MaskRCNNHandler()
+    handler.initialize(context_of(1, tmp_path / "gone"))
+    context = context_of(2)
+    replies = handler.handle([{"body": bytearray(picture(10, 20, 1))}, {"body": bytearray()}], context)
+    assert statuses(context, 2) == [(503, "Service Unavailable")] * 2
+    error = json.loads(replies[1])["error"]
+    assert error["code"] == "model_not_loaded"
+    assert "model_card.json" in error["message"]
+    assert error["hint"]
+    assert "Traceback" in caplog.text
+
+
+def test_settings_that_do_not_fit_answer_503_with_their_text(tmp_path: Path) -> None:
+    context = context_of(1, tmp_path)
+    context.model_yaml_config = {"detection": {"max_pixel": 5}}
+    handler = MaskRCNNHandler()
+    handler.initialize(context)
+    assert "got 'max_pixel'" in json.loads(handler.handle([{}], context)[0])["error"]["message"]
+
+
+def test_a_file_missing_from_the_archive_answers_503(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "handler.worker", None)  # importing it raises ImportError
+    handler = MaskRCNNHandler()
+    handler.initialize(context_of(1))
+    context = context_of(1)
+    assert "handler.worker" in json.loads(handler.handle([{}], context)[0])["error"]["message"]
+    assert context.get_response_status(0)[0] == 503
+
+
+def test_a_description_is_asked_for_with_a_header(loaded: MaskRCNNHandler) -> None:
+    context = context_of(3, headers={1: {"describe": "True"}})
+    good = bytearray(picture(10, 20, count=2))
+    replies = loaded.handle([{"body": good}, {}, {"body": good}], context)
+    assert json.loads(replies[1])["class_names"][1] == "circle"
+    assert "detections" in json.loads(replies[0])
+    assert "detections" in json.loads(replies[2])
+
+
+def test_metrics_reach_torchserves_log(loaded: MaskRCNNHandler, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        for _ in range(2):
+            loaded.handle([{"body": bytearray(picture(10, 20, count=2))}] * 2, context_of(2))
+    lines = [line for line in caplog.messages if line.startswith("[METRICS]maskrcnn_batch_size")]
+    assert len(lines) == 2
+    for line in lines:
+        expected = "[METRICS]maskrcnn_batch_size.Count:2|#ModelName:shapes,Level:Model|#type:HISTOGRAM|"
+        assert line.startswith(expected)
+    assert "Failed to update metric" not in caplog.text
+
+
+def test_every_metric_is_of_a_kind_and_unit_of_torchserve(caplog: pytest.LogCaptureFixture) -> None:
+    observe = maskrcnn_handler._observer(context_of(1))
+    with caplog.at_level(logging.INFO):
+        for name in METRICS:
+            observe(name, 1)
+    assert [line.split(".")[0] for line in caplog.messages] == [f"[METRICS]{name}" for name in METRICS]
+
+
+def imported_by_its_base_name() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("maskrcnn_handler", ENTRY)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_torchserve_finds_one_class_and_it_is_plain() -> None:
+    classes = list_classes_from_module(imported_by_its_base_name())
+    assert [each.__name__ for each in classes] == ["MaskRCNNHandler"]
+    assert inspect.getmro(classes[0])[1:] == (object,)
+
+
+def test_nothing_else_in_the_package_knows_torchserve() -> None:
+    knowing = [
+        path.name
+        for path in ENTRY.parent.glob("*.py")
+        if any(line.strip().startswith(("import ts", "from ts")) for line in path.read_text().splitlines())
+    ]
+    assert knowing == [ENTRY.name]
+
+
+def test_a_jpeg_as_a_form_field(loaded: MaskRCNNHandler) -> None:
+    context = context_of(1)
+    jpeg = encoded(Image.new("RGB", (20, 10), (0, 0, 0)), "JPEG")
+    assert json.loads(loaded.handle([{"data": bytearray(jpeg)}], context)[0])["detections"] == []

@@ -1,0 +1,120 @@
+"""A batch of requests in, replies out; the detector is made up."""
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, cast
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from handler.detections import Detections
+from handler.detector import Detector
+from handler.metrics import METRICS, Observe, ignore
+from handler.settings import Settings
+from handler.worker import Worker
+from tests.handler.cards import CARD
+from tests.handler.found import made_up
+from tests.handler.pictures import encoded, noise, png_header
+
+
+class MadeUpDetector:
+    """Finds as many instances as the picture's first pixel says."""
+
+    card = CARD
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    def detect(self, images: Sequence[Tensor], observe: Observe = ignore) -> list[Detections]:
+        return [made_up(image.shape[0], image.shape[1], int(image[0, 0, 0])) for image in images]
+
+
+def worker(settings: Settings | None = None) -> Worker:
+    return Worker(cast(Detector, MadeUpDetector(settings or Settings(max_pixels=10_000))), "shapes", "1.0")
+
+
+def picture(height: int, width: int, count: int) -> bytes:
+    return encoded(Image.new("RGB", (width, height), (count, 0, 0)), "PNG")
+
+
+def test_replies_come_in_the_order_of_the_requests() -> None:
+    requests = [{"body": bytearray(picture(10 + index, 20, count=index))} for index in range(4)]
+    replies = worker().answer(requests, ignore)
+    bodies = [json.loads(reply.body) for reply in replies]
+    assert [body["image"] for body in bodies] == [{"width": 20, "height": 10 + index} for index in range(4)]
+    assert [len(body["detections"]) for body in bodies] == [0, 1, 2, 3]
+    assert {reply.status for reply in replies} == {200}
+
+
+def test_one_corrupt_picture_is_refused_alone() -> None:
+    good = picture(10, 20, count=2)
+    alone = worker().answer([{"data": good}], ignore)[0]
+    replies = worker().answer([{"data": good}, {"data": good[:45]}, {"data": good}], ignore)
+    assert [reply.status for reply in replies] == [200, 400, 200]
+    assert replies[0] == replies[2] == alone
+    assert json.loads(replies[1].body)["error"]["code"] == "truncated_image"
+
+
+REFUSED: dict[str, tuple[dict[str, Any], int, str]] = {
+    "nothing": ({}, 400, "empty_body"),
+    "empty": ({"body": bytearray()}, 400, "empty_body"),
+    "text": ({"body": "hello"}, 415, "unsupported_media_type"),
+    "JSON": ({"body": {"image": "aGVsbG8="}}, 415, "unsupported_media_type"),
+    "JSON list": ({"body": [1, 2]}, 415, "unsupported_media_type"),
+    "bytes": ({"body": b"hello"}, 400, "not_an_image"),
+    "another field": ({"photo": picture(10, 20, 1)}, 400, "empty_body"),
+    "too large": ({"data": png_header(101, 100)}, 413, "too_many_pixels"),
+}
+
+
+@pytest.mark.parametrize(("request_", "status", "code"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_cannot_be_read_gets_a_reason_and_a_hint(request_: dict[str, Any], status: int, code: str) -> None:
+    reply = worker().answer([request_], ignore)[0]
+    error = json.loads(reply.body)["error"]
+    assert (reply.status, error["code"]) == (status, code)
+    assert error["message"]
+    assert error["hint"]
+
+
+def test_a_reply_over_the_limit_is_refused_alone() -> None:
+    few, many = picture(10, 20, count=1), picture(10, 20, count=9)
+    replies = worker(Settings(max_reply_bytes=600)).answer([{"data": few}, {"data": many}], ignore)
+    assert [reply.status for reply in replies] == [200, 422]
+
+
+def test_our_own_fault_fails_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = worker()
+    monkeypatch.setattr(broken.detector, "detect", lambda *_: [][0])
+    with pytest.raises(IndexError):
+        broken.answer([{"data": picture(10, 20, 1)}], ignore)
+
+
+def test_metrics_are_those_of_the_table() -> None:
+    seen: defaultdict[str, float] = defaultdict(float)
+
+    def observe(name: str, value: float) -> None:
+        seen[name] += value
+
+    worker().answer([{"data": picture(10, 20, 3)}, {"data": b"x"}, {"data": picture(10, 20, 2)}], observe)
+    assert set(seen) <= set(METRICS)
+    assert seen["maskrcnn_batch_size"] == 3
+    assert seen["maskrcnn_detections_total"] == 5
+    assert seen["maskrcnn_errors_total"] == 1
+    assert seen["maskrcnn_decode_seconds"] > 0
+
+
+def test_the_description_is_the_model_card() -> None:
+    assert json.loads(worker().describe())["class_names"] == list(CARD.class_names)
+
+
+def test_pixels_reach_the_detector_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Tensor] = []
+    looking = worker()
+    monkeypatch.setattr(
+        looking.detector, "detect", lambda images, _: [seen.append(each) or made_up(24, 36) for each in images]
+    )
+    looking.answer([{"data": encoded(Image.fromarray(noise()), "PNG")}], ignore)
+    assert torch.equal(seen[0], torch.from_numpy(noise()))
