@@ -3,8 +3,11 @@
 Importing this package loads the library and registers what ``torch.export`` needs to know of each op.
 """
 
-from ops.encode_rle import encode_rle
 from ops.library import LIBRARY, load_library
+
+# The modules below describe what the library above registers.
+# isort: split
+from ops.encode_rle import encode_rle
 from ops.nms import nms
 from ops.paste_masks import paste_masks
 from ops.propose import propose
