@@ -1,0 +1,23 @@
+"""The demo model, exported as an archive would carry it, but without the archive and its proof."""
+
+from pathlib import Path
+
+from export import trace
+from export.checkpoint import load_checkpoint
+from export.model import MaskRCNN
+from export.presets import preset
+from export.weights import import_torchvision
+from handler.detector import MODEL_FILE
+from handler.model_card import FILE_NAME, ModelCard
+
+DEMO = Path(__file__).parent.parent / "demo"
+
+
+def export_demo_model(folder: Path) -> Path:
+    """Write the trace and the model card of ``demo/shapes.pth``; returns the folder."""
+    conventions = preset("demo")
+    weights, architecture = import_torchvision(load_checkpoint(DEMO / "shapes.pth").tensors)
+    trace.save(trace.trace(MaskRCNN(weights, architecture, conventions)), folder / MODEL_FILE)
+    card = ModelCard(conventions.class_names, conventions.preprocessing, conventions.postprocessing())
+    (folder / FILE_NAME).write_text(card.to_json())
+    return folder

@@ -1,0 +1,35 @@
+"""What the tests against a real TorchServe share: the exported demo model and a server of their own."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from server.torchserve import TorchServe
+
+ROOT = Path(__file__).parent.parent
+PICTURES = sorted((ROOT / "demo" / "pictures").glob("*.jpg"))
+MODEL = "demo"
+
+
+def export_demo(store: Path) -> Path:
+    """Export the demo model with the command that the README shows; the archive."""
+    command = [sys.executable, "-m", "export", ROOT / "demo/shapes.pth", "--preset", "demo", "--name", MODEL]
+    subprocess.run([*command, "--out", store], cwd=ROOT, check=True)
+    return store / f"{MODEL}.mar"
+
+
+def detections(server: TorchServe, picture: bytes) -> dict[str, Any]:
+    """The parsed answer to a picture that must be answered."""
+    status, body = server.predict(MODEL, picture)
+    assert status == 200, body
+    answer: dict[str, Any] = json.loads(body)
+    return answer
+
+
+def metric(server: TorchServe, name: str) -> float:
+    """Sum of one sample over all workers, as Prometheus reads it."""
+    lines = re.findall(rf"(?m)^{name}(?:\{{.*\}})? (\S+)$", server.metrics())
+    return sum(map(float, lines))

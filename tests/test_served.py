@@ -1,0 +1,166 @@
+"""The whole way: a checkpoint exported by the command, served by a real TorchServe, asked over HTTP."""
+
+import io
+import json
+import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from pycocotools import mask as coco
+
+from server.addresses import Addresses
+from server.torchserve import ServerError, TorchServe, start
+from tests.served import MODEL, PICTURES, ROOT, detections, export_demo, metric
+
+SCORE = 0.5  # where a detection is no matter of rounding
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export_demo(tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture(scope="module")
+def server(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TorchServe]:
+    home = tmp_path_factory.mktemp("server")
+    running = start(home, {MODEL: archive}, ROOT / "config.properties", Addresses.free())
+    try:
+        running.wait_until_ready(MODEL)
+        yield running
+    finally:
+        running.stop()
+
+
+def decode(detection: dict[str, Any]) -> NDArray[np.bool_]:
+    return np.asarray(coco.decode(detection["mask"]), dtype=bool)
+
+
+def iou(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
+    return float((one & other).sum() / max(1, (one | other).sum()))
+
+
+def assert_same(answer: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Equal to float noise: what shares a batch must not change an answer."""
+    assert answer["image"] == expected["image"]
+    assert [each["label"] for each in answer["detections"]] == [each["label"] for each in expected["detections"]]
+    for one, other in zip(answer["detections"], expected["detections"], strict=True):
+        assert one["score"] == pytest.approx(other["score"], abs=1e-4)
+        assert one["box"] == pytest.approx(other["box"], abs=0.02)
+        assert iou(decode(one), decode(other)) > 0.99 or decode(other).sum() < 100
+
+
+def picture_of_size(width: int, height: int) -> bytes:
+    with Image.open(PICTURES[2]) as picture:
+        buffer = io.BytesIO()
+        picture.resize((width, height)).save(buffer, "PNG")
+        return buffer.getvalue()
+
+
+def test_one_picture(server: TorchServe) -> None:
+    picture = PICTURES[2]
+    answer = detections(server, picture.read_bytes())
+    with Image.open(picture) as image:
+        assert answer["image"] == {"width": image.width, "height": image.height}
+    assert answer["model"] == MODEL
+    assert len(answer["detections"]) >= 3
+    for detection in answer["detections"]:
+        x1, y1, x2, y2 = detection["box"]
+        assert 0 <= x1 < x2 <= answer["image"]["width"]
+        assert 0 <= y1 < y2 <= answer["image"]["height"]
+        assert detection["class"] in {"circle", "square", "triangle", "star"}
+        assert 0.05 < detection["score"] <= 1
+        assert decode(detection).shape == (answer["image"]["height"], answer["image"]["width"])
+
+
+def test_sixteen_at_once_of_mixed_sizes_with_a_corrupt_one(server: TorchServe) -> None:
+    sizes = [(320, 240), (240, 320), (300, 300), (280, 240)]
+    bodies = [picture_of_size(*sizes[index % 4]) for index in range(16)]
+    alone = {size: detections(server, picture_of_size(*size)) for size in sizes}
+    bodies[5] = bodies[5][: len(bodies[5]) // 2]
+    requests, batches = metric(server, "maskrcnn_batch_size_sum"), metric(server, "maskrcnn_batch_size_count")
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda body: server.predict(MODEL, body), bodies))
+    assert [status for status, _ in answers] == [400 if index == 5 else 200 for index in range(16)]
+    assert json.loads(answers[5][1])["error"]["code"]
+    for index, (_, body) in enumerate(answers):
+        if index != 5:
+            assert_same(json.loads(body), alone[sizes[index % 4]])
+    requests = metric(server, "maskrcnn_batch_size_sum") - requests
+    batches = metric(server, "maskrcnn_batch_size_count") - batches
+    assert requests == 16
+    assert batches < requests, "no batch of more than one request was formed"
+
+
+def test_a_blank_picture_has_no_detections(server: TorchServe) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (200, 100), "white").save(buffer, "PNG")
+    answer = detections(server, buffer.getvalue())
+    assert answer["image"] == {"width": 200, "height": 100}
+    assert [each for each in answer["detections"] if each["score"] > SCORE] == []
+
+
+def test_one_pixel(server: TorchServe) -> None:
+    assert detections(server, picture_of_size(1, 1))["image"] == {"width": 1, "height": 1}
+
+
+@pytest.mark.parametrize("body", [b"", b"not a picture", PICTURES[0].read_bytes()[:500]], ids=["none", "text", "cut"])
+def test_what_is_no_picture_is_refused(server: TorchServe, body: bytes) -> None:
+    status, reply = server.predict(MODEL, body)
+    error = json.loads(reply)["error"]
+    assert status == 400
+    assert set(error) == {"code", "message", "hint"}
+
+
+def test_without_a_token_nobody_is_answered(server: TorchServe) -> None:
+    status, _ = server.predict(MODEL, PICTURES[0].read_bytes(), {"Authorization": "Bearer wrong"})
+    assert status == 400  # TorchServe's own: it knows no 401
+
+
+def test_no_model_may_be_registered_from_an_address(server: TorchServe) -> None:
+    for url in ("https://example.org/model.mar", "file:///etc/passwd", "../demo.mar"):
+        status, _ = server.request("management", f"/models?url={url}", b"")
+        assert 400 <= status < 500
+
+
+def test_the_model_card_is_shown(server: TorchServe) -> None:
+    status, body = server.request("management", f"/models/{MODEL}?customized=true")
+    card = json.loads(json.loads(body)[0]["customizedMetadata"])
+    assert status == 200
+    assert card["class_names"][1:] == ["circle", "square", "triangle", "star"]
+    assert card["proof"]
+
+
+def test_memory_does_not_grow_with_requests(server: TorchServe) -> None:
+    def worker_bytes() -> int:
+        return sum(each.memory_info().rss for each in psutil.Process(server.pid).children(recursive=True))
+
+    bodies = [path.read_bytes() for path in PICTURES]
+    for body in bodies * 2:
+        detections(server, body)
+    settled = worker_bytes()
+    for body in bodies * 4:
+        detections(server, body)
+    assert worker_bytes() - settled < 30e6
+
+
+def test_a_model_that_cannot_load_says_why(archive: Path, tmp_path: Path) -> None:
+    broken = tmp_path / archive.name
+    with zipfile.ZipFile(archive) as source, zipfile.ZipFile(broken, "w") as target:
+        for name in source.namelist():
+            target.writestr(name, b"not a model" if name == "model.pt" else source.read(name))
+    running = start(tmp_path / "home", {MODEL: broken}, ROOT / "config.properties", Addresses.free())
+    try:
+        with pytest.raises(ServerError, match="model_not_loaded"):
+            running.wait_until_ready(MODEL)
+        status, body = running.predict(MODEL, PICTURES[0].read_bytes())
+    finally:
+        running.stop()
+    assert status == 503
+    assert json.loads(body)["error"]["code"] == "model_not_loaded"
