@@ -6,5 +6,6 @@ Importing this package loads the library and registers what ``torch.export`` nee
 from ops.library import LIBRARY, load_library
 from ops.nms import nms
 from ops.propose import propose
+from ops.select_detections import select_detections
 
-__all__ = ["LIBRARY", "load_library", "nms", "propose"]
+__all__ = ["LIBRARY", "load_library", "nms", "propose", "select_detections"]
