@@ -42,8 +42,6 @@ C10_HOST_DEVICE inline Box anchor_at(const Box& cell, int64_t row, int64_t colum
   return {x + cell.x1, y + cell.y1, x + cell.x2, y + cell.y2};
 }
 
-C10_HOST_DEVICE inline float sigmoid(float logit) { return 1.0f / (1.0f + std::exp(-logit)); }
-
 inline int64_t proposals_per_image(const std::vector<ProposeLevel>& levels, const ProposeOptions& options) {
   int64_t candidates = 0;
   for (const ProposeLevel& level : levels) candidates += std::min(options.pre_nms_top_n, level.size());
