@@ -3,9 +3,9 @@
 Importing this package loads the library and registers what ``torch.export`` needs to know of each op.
 """
 
-from ops.library import LIBRARY, load_library
+from ops.library import LIBRARY, load_library  # first: the modules below describe what it registers
 
-# isort: split  (the modules below describe what the library above registers)
+# isort: split
 from ops.encode_rle import encode_rle
 from ops.paste_masks import paste_masks
 
