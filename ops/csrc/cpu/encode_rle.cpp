@@ -111,14 +111,17 @@ struct Columns {
   // `first` is the place of the column's row y.begin in the plane.
   void add_runs(int32_t column, int64_t first, RunLengths& runs) const {
     const uint8_t* inside = on.inside.data() + column * on.probes.stride;
-    int64_t run_begin = 0;
-    bool open = false;
-    for (int64_t k = 0; k <= on.probes.count(); ++k) {
-      if (inside[k] == open) continue;
-      const int64_t flip = first + flip_before(k, column);
-      if (open) runs.add(run_begin, flip);
-      run_begin = flip;
-      open = !open;
+    int64_t run_begin = -1;  // of the run that is open
+    uint64_t last = 0;       // the probe before the eight
+    for (int64_t k = 0; k < on.probes.stride; k += 8) {
+      uint64_t eight;
+      std::memcpy(&eight, inside + k, 8);
+      for (uint64_t flips = eight ^ (eight << 8 | last); flips != 0; flips &= flips - 1) {
+        const int64_t flip = first + flip_before(k + std::countr_zero(flips) / 8, column);
+        if (run_begin >= 0) runs.add(run_begin, flip);
+        run_begin = run_begin >= 0 ? -1 : flip;
+      }
+      last = eight >> 56;
     }
   }
 };
