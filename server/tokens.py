@@ -2,6 +2,7 @@
 
 import json
 import time
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -29,12 +30,21 @@ def headers(home: Path, kind: Kind, management_url: str) -> dict[str, str]:
     path = home / FILE_NAME
     if not path.is_file():
         return {}
-    keys = json.loads(path.read_text())
+    keys = _read(path)
     if _seconds_left(keys[kind]["expiration time"]) < SPARE_SECONDS:
         renewal = Request(f"{management_url}/token?type={kind}", headers=_bearer(keys["API"]["key"]))
         with urlopen(renewal, timeout=10):
-            keys = json.loads(path.read_text())
+            keys = _read(path)
     return _bearer(keys[kind]["key"])
+
+
+def _read(path: Path) -> dict[str, dict[str, str]]:
+    """The keys; a file that TorchServe is just writing is read again for up to a second."""
+    for _ in range(20):
+        with suppress(json.JSONDecodeError):
+            return dict(json.loads(path.read_text()))
+        time.sleep(0.05)
+    raise OSError(f"{path} holds no JSON; stop the server and start it again")
 
 
 def _bearer(key: str) -> dict[str, str]:

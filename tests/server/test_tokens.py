@@ -60,3 +60,17 @@ def test_a_token_about_to_expire_is_renewed(tmp_path: Path, renewing_server: str
 
 def test_without_a_key_file_no_token_is_sent(tmp_path: Path) -> None:
     assert tokens.headers(tmp_path, "inference", "http://127.0.0.1:9") == {}
+
+
+def test_a_file_that_is_being_written_is_read_again(tmp_path: Path) -> None:
+    (tmp_path / tokens.FILE_NAME).write_text("")
+    writer = threading.Timer(0.1, write_keys, (tmp_path, "fresh", 30))
+    writer.start()
+    assert tokens.headers(tmp_path, "inference", "http://127.0.0.1:9") == {"Authorization": "Bearer fresh"}
+    writer.join()
+
+
+def test_a_file_that_never_holds_keys_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / tokens.FILE_NAME).write_text("{")
+    with pytest.raises(OSError, match="holds no JSON"):
+        tokens.headers(tmp_path, "inference", "http://127.0.0.1:9")
