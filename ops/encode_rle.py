@@ -44,7 +44,7 @@ def encode_rle(
     return counts, offsets
 
 
-@torch.library.register_fake("maskrcnn::encode_rle")  # type: ignore[untyped-decorator]
+@torch.library.register_fake("maskrcnn::encode_rle")
 def _(
     probs: Tensor,
     boxes: Tensor,

@@ -41,7 +41,7 @@ def nms(
     return kept
 
 
-@torch.library.register_fake("maskrcnn::nms")  # type: ignore[untyped-decorator]
+@torch.library.register_fake("maskrcnn::nms")
 def _(
     boxes: Tensor,
     scores: Tensor,

@@ -49,7 +49,7 @@ def paste_masks(
     return pasted
 
 
-@torch.library.register_fake("maskrcnn::paste_masks")  # type: ignore[untyped-decorator]
+@torch.library.register_fake("maskrcnn::paste_masks")
 def _(
     probs: Tensor,
     boxes: Tensor,

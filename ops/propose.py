@@ -93,7 +93,7 @@ def propose(
     return boxes, scores, counts
 
 
-@torch.library.register_fake("maskrcnn::propose")  # type: ignore[untyped-decorator]
+@torch.library.register_fake("maskrcnn::propose")
 def _(
     image_sizes: Tensor,
     cell_anchors: Tensor,

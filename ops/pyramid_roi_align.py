@@ -90,7 +90,7 @@ def pyramid_roi_align(
     return pooled
 
 
-@torch.library.register_fake("maskrcnn::pyramid_roi_align")  # type: ignore[untyped-decorator]
+@torch.library.register_fake("maskrcnn::pyramid_roi_align")
 def _(
     boxes: Tensor,
     counts: Tensor,

@@ -48,7 +48,7 @@ def roi_align(
     return pooled
 
 
-@torch.library.register_fake("maskrcnn::roi_align")  # type: ignore[untyped-decorator]
+@torch.library.register_fake("maskrcnn::roi_align")
 def _(
     features: Tensor,
     rois: Tensor,

@@ -68,7 +68,7 @@ def select_detections(
     return boxes, scores, labels, proposal_rows, kept
 
 
-@torch.library.register_fake("maskrcnn::select_detections")  # type: ignore[untyped-decorator]
+@torch.library.register_fake("maskrcnn::select_detections")
 def _(
     class_scores: Tensor,
     box_deltas: Tensor,
