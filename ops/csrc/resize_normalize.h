@@ -125,7 +125,7 @@ C10_HOST_DEVICE inline int32_t pillow_fixed_weight(const PillowTap& tap, int64_t
   return static_cast<int32_t>(0.5 + pillow_weight(tap, index) / total * (1 << kPillowBits));
 }
 
-// Each pass rounds to 8 bits, so their order shows. Pillow up to 12 always took the columns first.
+// Each pass rounds to 8 bits, so their order shows. Pillow 13 brought this rule; before it, columns went first.
 C10_HOST_DEVICE inline bool pillow_rows_first(int64_t source_height, int64_t source_width, int64_t height,
                                               int64_t width) {
   const int64_t fewer_rows = source_height - height, fewer_columns = source_width - width;
