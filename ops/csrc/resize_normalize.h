@@ -14,7 +14,7 @@
 
 namespace maskrcnn {
 
-// Above it float32 no longer names every pixel; Pillow's sums also stay within 32 bits up to here.
+// Above it float32 no longer names every pixel.
 constexpr int64_t kLongestSide = int64_t{1} << 24;
 
 inline void check_picture(const Tensor& image, const Tensor& first, size_t index) {
@@ -117,7 +117,8 @@ C10_HOST_DEVICE inline double pillow_total(const PillowTap& tap) {
   return total;
 }
 
-// Weights and sums are integers with this many binary places: 32 less 8 for the pixel and 2 to spare.
+// Weights and sums are integers with this many binary places. Rounding at most doubles a weight, and 255 times twice
+// their sum, 1, is still below 2 ** 31.
 constexpr int kPillowBits = 22;
 constexpr int32_t kPillowHalf = 1 << (kPillowBits - 1);
 
