@@ -108,8 +108,10 @@ struct Columns {
     return flip_between({top, bottom, least, on.y.fraction.data()}, probes.row[k - 1], probes.row[k]);
   }
 
-  // `first` is the place of the column's row y.begin in the plane.
+  // `first` is the place of the column's row y.begin in the plane. Eight probes are compared at once, and most
+  // of them with one word: few differ from the one before.
   void add_runs(int32_t column, int64_t first, RunLengths& runs) const {
+    static_assert(std::endian::native == std::endian::little, "the lowest byte of a word is the first probe");
     const uint8_t* inside = on.inside.data() + column * on.probes.stride;
     int64_t run_begin = -1;  // of the run that is open
     uint64_t last = 0;       // the probe before the eight
