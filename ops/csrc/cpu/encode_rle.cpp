@@ -147,7 +147,8 @@ std::tuple<Tensor, Tensor> encode_rle_cpu(const Tensor& probs, const Tensor& box
   check_image_sizes(image, count);
   std::vector<std::vector<uint8_t>> strings(count);
   std::atomic<int64_t> next{0};  // boxes differ a thousandfold in area: each thread takes one when it is free
-  parallel(count, 1, [&](int64_t, int64_t) {
+  constexpr int64_t kWorthAThread = 8;  // an instance takes about 10 us, as much as waking a thread does
+  parallel(count, kWorthAThread, [&](int64_t, int64_t) {
     Scratch scratch;
     for (int64_t n = next++; n < count; n = next++)
       strings[n] = encode({mask + n * size * size, box + 4 * n, static_cast<int32_t>(size),
