@@ -2,11 +2,14 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
+#include <tuple>
 
 #include <torch/csrc/stable/ops.h>
 
 #include "../roi_sampling.h"
 #include "feature_types.h"
+#include "huge_pages.h"
 #include "multiversion.h"
 
 namespace maskrcnn {
@@ -48,6 +51,20 @@ void pool_bin(const Feature* image, Taps rows, Taps columns, int64_t channels, F
 // Most cells that one bin reads along an axis of `size` cells.
 int64_t most_taps(int64_t sampling_ratio, int64_t size) {
   return sampling_ratio > 0 ? std::min(2 * sampling_ratio, size) : size;
+}
+
+// Map, image, band of 16 rows of cells, place in the band. A pyramid is larger than the caches: rois in this order
+// read what their neighbours have just read, which takes a third off the whole op.
+std::tuple<int64_t, int64_t, float, float> place_of(const RoiJob& job, const std::vector<FeatureMap>& maps) {
+  if (job.map < 0) return {-1, 0, 0, 0};
+  const float scale = maps[job.map].scale;
+  const float band = std::floor((job.y1 + job.y2) / 2 * scale / 16), x = (job.x1 + job.x2) / 2 * scale;
+  return {job.map, job.image, std::isfinite(band) ? band : 0, std::isfinite(x) ? x : 0};  // NaN has no order
+}
+
+void sort_by_place(std::vector<RoiJob>& jobs, const std::vector<FeatureMap>& maps) {
+  std::sort(jobs.begin(), jobs.end(),
+            [&](const RoiJob& a, const RoiJob& b) { return place_of(a, maps) < place_of(b, maps); });
 }
 
 template <class Feature>
@@ -133,11 +150,13 @@ FeatureMap feature_map(const Tensor& features, double scale) {
 }
 
 Tensor pool_rois(const std::vector<FeatureMap>& maps, std::vector<RoiJob> jobs, const RoiBins& bins) {
+  sort_by_place(jobs, maps);
   const ScalarType dtype = maps[0].tensor.scalar_type();
   Tensor out = torch::stable::empty({static_cast<int64_t>(jobs.size()), maps[0].tensor.size(1), bins.height, bins.width},
                                     dtype, std::nullopt, maps[0].tensor.device(), std::nullopt,
                                     torch::headeronly::MemoryFormat::ChannelsLast);
   if (out.numel() == 0) return out;
+  prefer_huge_pages(out.mutable_data_ptr(), out.numel() * out.element_size());
   if (dtype == ScalarType::Half)
     Pooling<Float16>(maps, jobs, bins, out).run();
   else if (dtype == ScalarType::BFloat16)
