@@ -39,7 +39,7 @@ def trace(model: MaskRCNN) -> torch.jit.ScriptModule:
             model, inputs, check_trace=False
         )
     for method in ("forward", "detect", "segment"):
-        _refuse_constants(getattr(traced, method).graph, method)
+        refuse_constants(getattr(traced, method).graph, method)
     return traced
 
 
@@ -65,7 +65,12 @@ def _example_inputs(model: MaskRCNN) -> dict[str, tuple[Tensor, ...]]:
     }
 
 
-def _refuse_constants(graph: torch.Graph, method: str) -> None:
+def refuse_constants(graph: torch.Graph, method: str) -> None:
+    """Refuse a graph that only runs where it was made.
+
+    Raises:
+        ExportError: A device or a tensor is a constant of the graph.
+    """
     for node in _nodes(graph):
         kind = node.output().type().kind() if node.kind() == "prim::Constant" else ""
         if kind in ("DeviceObjType", "TensorType"):
