@@ -141,9 +141,12 @@ class KeepsADevice(nn.Module):
         return values + torch.arange(3, device=values.device)
 
 
+NEITHER_PARAMETER_NOR_BUFFER = torch.tensor([1.0, 2.0, 3.0])
+
+
 class KeepsATensor(nn.Module):
     def forward(self, values: Tensor) -> Tensor:
-        return values + torch.tensor([1.0, 2.0, 3.0])
+        return values + NEITHER_PARAMETER_NOR_BUFFER
 
 
 @pytest.mark.parametrize("module", [KeepsADevice(), KeepsATensor()])
