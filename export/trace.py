@@ -44,7 +44,10 @@ def trace(model: MaskRCNN) -> torch.jit.ScriptModule:
 
 
 def save(traced: torch.jit.ScriptModule, path: Path) -> None:
-    """Write a traced module so that the same module gives the same bytes in any folder."""
+    """Write a traced module so that the same model gives the same bytes from any folder.
+
+    This holds for the first trace of a process: PyTorch numbers the classes of later ones on.
+    """
     whole = path.with_suffix(".whole.pt")
     torch.jit.save(traced, whole)
     try:

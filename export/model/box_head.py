@@ -26,7 +26,7 @@ class BoxHead(nn.Module):
         self.scores = linear(weights, "box.scores")
         self.deltas = linear(weights, "box.deltas")
         self.pooling = pooling_options(architecture, rules.pooling, side, rules.boxes.legacy)
-        self.selection = {
+        self.selection: dict[str, Any] = {
             "score_threshold": rules.detections.score_threshold,
             "nms_threshold": rules.detections.nms_threshold,
             "max_detections": rules.detections.max_detections,

@@ -3,6 +3,8 @@
 Source: Faster R-CNN, Ren et al. 2015, section 3.1.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -38,7 +40,7 @@ class ProposalNetwork(nn.Module):
         )
         anchors = cell_anchors(rules, architecture.strides)
         self.register_buffer("fixed_point_anchors", (anchors.double() * _FIXED_POINT).long())
-        self.options = {
+        self.options: dict[str, Any] = {
             "strides": list(architecture.strides),
             "strides_from_grid": rules.strides_from_grid,
             "pre_nms_top_n": rules.pre_nms_top_n,

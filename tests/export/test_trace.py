@@ -1,6 +1,3 @@
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -113,29 +110,6 @@ def test_names_no_path(saved: Path) -> None:
     assert b"site-packages" not in content
 
 
-SAVE_A_TRACE = """
-import sys, warnings
-from pathlib import Path
-warnings.simplefilter("ignore")
-from export import trace
-from tests.export.test_trace import tiny_model
-trace.save(trace.trace(tiny_model()), Path(sys.argv[1]))
-"""
-
-
-def test_two_folders_give_the_same_bytes(tmp_path: Path) -> None:
-    ignored = shutil.ignore_patterns("__pycache__", "csrc", "*.npz")
-    for package in ("export", "handler", "ops", "tests"):
-        shutil.copytree(REPOSITORY / package, tmp_path / "elsewhere" / package, ignore=ignored)
-    contents = []
-    for number, folder in enumerate((REPOSITORY, tmp_path / "elsewhere")):
-        path = tmp_path / f"{number}" / "model.pt"
-        path.parent.mkdir()
-        subprocess.run([sys.executable, "-c", SAVE_A_TRACE, str(path)], cwd=folder, check=True)
-        contents.append(path.read_bytes())
-    assert contents[0] == contents[1]
-
-
 class KeepsADevice(nn.Module):
     def forward(self, values: Tensor) -> Tensor:
         return values + torch.arange(3, device=values.device)
@@ -159,7 +133,8 @@ def test_refuses_what_belongs_to_this_machine(module: nn.Module) -> None:
 def test_stays_exportable(model: MaskRCNN) -> None:
     batch, height, width = torch.export.Dim("batch", max=8), torch.export.Dim.DYNAMIC, torch.export.Dim.DYNAMIC
     dynamic = ({0: batch, 2: height, 3: width}, {0: batch})
-    exported = torch.export.export(model, pictures(2, 96, 64), dynamic_shapes=dynamic, strict=False)
-    inputs = pictures(3, 128, 160)
+    # Large enough for two cells on the coarsest level: torch.export takes a side of 1 for a constant.
+    exported = torch.export.export(model, pictures(2, 160, 224), dynamic_shapes=dynamic, strict=False)
+    inputs = pictures(3, 256, 192)
     for ours, theirs in zip(exported.module()(*inputs), model(*inputs), strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=0)

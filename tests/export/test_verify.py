@@ -50,11 +50,11 @@ def test_refuses_a_trace_that_answers_otherwise(part: str, tmp_path: Path) -> No
     path = saved(model, tmp_path)
     model.get_parameter(part).add_(torch.linspace(0, 1, model.get_parameter(part).numel()))
     with pytest.raises(ExportError, match="the trace differs from the model in"):
-        verify(model, path, CASES)
+        verify(model, path, CASES[4:7])
 
 
 def test_says_why_a_trace_does_not_run(tmp_path: Path) -> None:
     path = tmp_path / "model.pt"
     path.write_bytes(b"no trace")
-    with pytest.raises(ExportError, match="does not run with float32 weights in a fresh process"):
-        run_in_fresh_process(path, [Case("any", "forward", pictures(1, 32, 32))], "float32")
+    with pytest.raises(ExportError, match="does not run in a fresh process"):
+        run_in_fresh_process(path, [Case("any", "forward", pictures(1, 32, 32))])
