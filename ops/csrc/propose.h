@@ -83,7 +83,7 @@ inline void check_propose_options(const std::vector<int64_t>& strides, int64_t l
 
 inline void check_propose(const Tensor& image_sizes, const Tensor& cell_anchors,
                           const std::vector<ProposeLevel>& levels) {
-  const int64_t images = levels[0].objectness.dim() > 0 ? levels[0].objectness.size(0) : 0;
+  const int64_t images = image_sizes.dim() > 0 ? image_sizes.size(0) : 0;
   check_image_sizes("propose", image_sizes, images);
   MASKRCNN_CHECK(cell_anchors.dim() == 3 && cell_anchors.size(0) == static_cast<int64_t>(levels.size()) &&
                      cell_anchors.size(2) == 4,

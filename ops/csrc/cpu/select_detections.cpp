@@ -114,7 +114,7 @@ struct Results {
 std::vector<float> all_scores(const Tensor& class_scores, Activation activation) {
   const int64_t rows = class_scores.size(0), classes = class_scores.size(1);
   std::vector<float> scores(rows * classes);
-  torch::stable::parallel_for(0, rows, 4096 / classes + 1, [&](int64_t from, int64_t to) {
+  torch::stable::parallel_for(0, rows, 16384 / classes + 1, [&](int64_t from, int64_t to) {
     read_scores(class_scores, from, to, activation, scores.data() + from * classes);
   });
   return scores;
