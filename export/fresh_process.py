@@ -2,7 +2,7 @@
 
     python fresh_process.py LIBRARY MODEL CALLS ANSWERS
 
-CALLS holds {"threads": int, "dtype": name, "calls": [(method, inputs), ...]}; ANSWERS gets one tuple a call.
+CALLS holds {"threads": int, "calls": [(dtype of the weights, method, inputs), ...]}; ANSWERS gets one tuple a call.
 """
 
 import sys
@@ -17,10 +17,12 @@ def main(library: str, model_path: str, calls_path: str, answers_path: str) -> N
     asked = torch.load(calls_path, weights_only=True)
     torch.set_num_threads(asked["threads"])
     torch.ops.load_library(library)  # type: ignore[no-untyped-call]
-    model = torch.jit.load(model_path)  # type: ignore[no-untyped-call]
-    model.to(getattr(torch, asked["dtype"]))
+    models = {
+        dtype: torch.jit.load(model_path).to(getattr(torch, dtype))  # type: ignore[no-untyped-call]
+        for dtype in {dtype for dtype, _, _ in asked["calls"]}
+    }
     with torch.inference_mode():
-        answers = [getattr(model, method)(*inputs) for method, inputs in asked["calls"]]
+        answers = [getattr(models[dtype], method)(*inputs) for dtype, method, inputs in asked["calls"]]
     torch.save([answer if isinstance(answer, tuple) else (answer,) for answer in answers], answers_path)
 
 

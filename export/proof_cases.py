@@ -30,11 +30,13 @@ class Case:
         name: For messages.
         method: ``forward``, ``detect`` or ``segment``.
         inputs: Its arguments.
+        dtype: Of the weights.
     """
 
     name: str
     method: str
     inputs: tuple[Tensor, ...]
+    dtype: str = "float32"
 
 
 def proof_cases(preprocessing: Preprocessing, architecture: Architecture) -> list[Case]:

@@ -39,12 +39,15 @@ def trace(model: MaskRCNN) -> torch.jit.ScriptModule:
             model, inputs, check_trace=False
         )
     for method in ("forward", "detect", "segment"):
-        _refuse_constants(getattr(traced, method).graph, method)
+        refuse_constants(getattr(traced, method).graph, method)
     return traced
 
 
 def save(traced: torch.jit.ScriptModule, path: Path) -> None:
-    """Write a traced module so that the same module gives the same bytes in any folder."""
+    """Write a traced module so that the same model gives the same bytes from any folder.
+
+    This holds for the first trace of a process: PyTorch numbers the classes of later ones on.
+    """
     whole = path.with_suffix(".whole.pt")
     torch.jit.save(traced, whole)
     try:
@@ -65,7 +68,12 @@ def _example_inputs(model: MaskRCNN) -> dict[str, tuple[Tensor, ...]]:
     }
 
 
-def _refuse_constants(graph: torch.Graph, method: str) -> None:
+def refuse_constants(graph: torch.Graph, method: str) -> None:
+    """Refuse a graph that only runs where it was made.
+
+    Raises:
+        ExportError: A device or a tensor is a constant of the graph.
+    """
     for node in _nodes(graph):
         kind = node.output().type().kind() if node.kind() == "prim::Constant" else ""
         if kind in ("DeviceObjType", "TensorType"):

@@ -1,0 +1,124 @@
+"""The whole way, with the demo model: a .mar that says what it is, the same each time."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from zipfile import ZIP_STORED, ZipFile
+
+import pytest
+import torch
+import yaml
+
+from export.archive import REPOSITORY
+from export.command_line import main
+from handler.model_card import ModelCard
+from tests.export import tiny
+
+FAST = ["--pre-nms-top-n", "60", "--post-nms-top-n", "50"]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("checkpoint") / "tiny.pth"
+    torch.save({"model": {name: tensor.half() for name, tensor in tiny.state_dict().items()}}, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def store(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("store")
+    options = ["--min-size", "100", "--max-size", "200", "--score-threshold", "0.1", "--batch-size", "6", *FAST]
+    labels = folder / "names.txt"
+    labels.write_text("cat\ndog\ncow\n")
+    arguments = [str(checkpoint), "--name", "pets", "--labels", str(labels), "--out", str(folder), *options]
+    assert main(arguments) == 0
+    return folder
+
+
+def test_the_archive_holds_what_a_worker_needs(store: Path) -> None:
+    with ZipFile(store / "pets.mar") as file:
+        names = file.namelist()
+        assert {info.compress_type for info in file.infolist()} == {ZIP_STORED}
+        assert {info.date_time for info in file.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+        manifest = json.loads(file.read("MAR-INF/MANIFEST.json"))
+        config = yaml.safe_load(file.read("model-config.yaml"))
+        for package in ("handler", "ops"):
+            for source in (REPOSITORY / package).glob("*.py"):
+                assert file.read(f"{package}/{source.name}") == source.read_bytes()
+        assert file.read("ops/lib/libmaskrcnn_ops.so") == (REPOSITORY / "ops/lib/libmaskrcnn_ops.so").read_bytes()
+    roots = {"MAR-INF", "handler", "ops", "maskrcnn_handler.py", "model-config.yaml", "model.pt", "model_card.json"}
+    assert {name.split("/")[0] for name in names} == roots
+    assert not [name for name in names if "csrc" in name or "__pycache__" in name]
+    assert manifest["model"]["modelName"] == "pets"
+    assert manifest["model"]["handler"] == "maskrcnn_handler.py"
+    assert manifest["model"]["configFile"] == "model-config.yaml"
+    assert (config["batchSize"], config["maxBatchDelay"], config["minWorkers"], config["maxWorkers"]) == (6, 10, 1, 1)
+    assert (config["responseTimeout"], config["startupTimeout"]) == (120, 300)
+
+
+def test_the_card_tells_all(store: Path, checkpoint: Path, tmp_path: Path) -> None:
+    with ZipFile(store / "pets.mar") as file:
+        file.extract("model_card.json", tmp_path)
+    card = ModelCard.load(tmp_path / "model_card.json")
+    assert card.class_names == ("background", "cat", "dog", "cow")
+    assert (card.preprocessing.min_size, card.preprocessing.max_size) == (100, 200)
+    assert card.postprocessing.score_threshold == 0.1
+    assert card.source["file"] == "tiny.pth"
+    assert len(card.source["sha256"]) == 64
+    assert card.architecture["depths"] == [1, 2, 1, 1]
+    assert card.conventions["proposals"]["post_nms_top_n"] == 50
+    assert card.versions["torch"] == torch.__version__
+    assert card.proof["detections"] > 0
+    assert card.proof["largest_differences"]["boxes"] <= card.proof["tolerance"]["boxes"]
+
+
+def test_two_folders_give_the_same_bytes(checkpoint: Path, tmp_path: Path) -> None:
+    ignored = shutil.ignore_patterns("__pycache__", "csrc")
+    for package in ("export", "handler", "ops"):
+        shutil.copytree(REPOSITORY / package, tmp_path / "elsewhere" / package, ignore=ignored)
+    made = []
+    for number, folder in enumerate((REPOSITORY, tmp_path / "elsewhere")):
+        out = tmp_path / str(number)
+        command = [sys.executable, "-m", "export", str(checkpoint), "--name", "again", "--out", str(out), *FAST]
+        subprocess.run(command, cwd=folder, check=True)
+        assert [path.name for path in out.iterdir()] == ["again.mar"]  # and nothing else is left behind
+        made.append((out / "again.mar").read_bytes())
+    assert made[0] == made[1]
+    assert str(REPOSITORY).encode() not in made[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere.pth"], "nowhere.pth does not exist"),
+        (["{checkpoint}", "--name", "../up"], "model name must be letters"),
+        (["{checkpoint}", "--preset", "demo"], "the checkpoint has 4 classes with the background, but 5 class names"),
+        (["{checkpoint}", "--labels", "nowhere.txt"], "class names nowhere.txt cannot be read"),
+        (["{checkpoint}", "--anchor-sizes", "32,64"], "give 2 anchor sizes and 3 ratios"),
+        (["{checkpoint}", "--min-size", "900", "--max-size", "800"], "0 < min_size <= max_size"),
+    ],
+)
+def test_says_what_does_not_fit(
+    arguments: list[str], message: str, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    filled = [argument.format(checkpoint=checkpoint) for argument in arguments]
+    assert main([*filled, "--out", str(tmp_path / "store")]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("arguments", [["--score-threshold", "2"], ["--batch-size", "0"], ["--preset", "mine"]])
+def test_refuses_values_out_of_range(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["any.pth", *arguments])
+    assert stopped.value.code == 2
+    assert arguments[0] in capsys.readouterr().err
+
+
+def test_the_manual_names_every_preset(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    manual = capsys.readouterr().out
+    assert all(word in manual for word in ("torchvision-coco-v1", "demo", "--norm-eps", "--labels", "examples:"))

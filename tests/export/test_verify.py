@@ -1,0 +1,60 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from export import trace
+from export.conventions import TORCHVISION_PREPROCESSING
+from export.errors import ExportError
+from export.model import MaskRCNN
+from export.proof_cases import CANVASES, Case, proof_cases
+from export.verify import run_in_fresh_process, verify
+from tests.export import tiny
+from tests.export.test_trace import pictures, tiny_model
+
+CASES = proof_cases(TORCHVISION_PREPROCESSING, tiny.BOTTLENECK)
+
+
+def saved(model: MaskRCNN, folder: Path) -> Path:
+    trace.save(trace.trace(model), folder / "model.pt")
+    return folder / "model.pt"
+
+
+def test_the_cases_are_not_what_was_traced() -> None:
+    assert sorted({batch for batch, _, _ in CANVASES}) == list(range(1, 9))
+    traced = trace.EXAMPLE_CANVAS
+    assert (traced[0], *traced[2:]) not in CANVASES
+    assert {case.method for case in CASES} == {"forward", "detect", "segment"}
+
+
+def test_the_cases_are_the_same_each_time() -> None:
+    again = proof_cases(TORCHVISION_PREPROCESSING, tiny.BOTTLENECK)
+    assert all(
+        torch.equal(a, b) for x, y in zip(CASES, again, strict=True) for a, b in zip(x.inputs, y.inputs, strict=True)
+    )
+
+
+def test_proves_a_trace(tmp_path: Path) -> None:
+    model = tiny_model()
+    proof = verify(model, saved(model, tmp_path), CASES)
+    assert proof.detections > 100
+    assert proof.largest_differences.beyond(proof.tolerance) == []
+    assert proof.also_ran == ("bfloat16", "float16")
+
+
+@pytest.mark.parametrize(
+    "part", ["mask_head.logit_bias", "box_head.deltas.bias", "box_head.scores.bias", "body.stem.bias"]
+)
+def test_refuses_a_trace_that_answers_otherwise(part: str, tmp_path: Path) -> None:
+    model = tiny_model()
+    path = saved(model, tmp_path)
+    model.get_parameter(part).add_(torch.linspace(0, 1, model.get_parameter(part).numel()))
+    with pytest.raises(ExportError, match="the trace differs from the model in"):
+        verify(model, path, CASES[4:7])
+
+
+def test_says_why_a_trace_does_not_run(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    path.write_bytes(b"no trace")
+    with pytest.raises(ExportError, match="does not run in a fresh process"):
+        run_in_fresh_process(path, [Case("any", "forward", pictures(1, 32, 32))])
