@@ -14,6 +14,7 @@ from ops.propose import propose
 from ops.pyramid_roi_align import pyramid_roi_align
 from ops.resize_normalize import resize_normalize
 from ops.roi_align import roi_align
+from ops.select_detections import select_detections
 
 __all__ = [
     "LIBRARY",
@@ -25,4 +26,5 @@ __all__ = [
     "pyramid_roi_align",
     "resize_normalize",
     "roi_align",
+    "select_detections",
 ]

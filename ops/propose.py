@@ -108,8 +108,8 @@ def _(
     for objectness in (objectness0, *levels[::2]):
         if objectness is not None:
             anchors, height, width = objectness.shape[1:]
-            rows += torch.sym_min(pre_nms_top_n, anchors * height * width)
-    rows = torch.sym_min(post_nms_top_n, rows)
+            rows += torch.sym_min(pre_nms_top_n, anchors * height * width)  # type: ignore[no-untyped-call]
+    rows = torch.sym_min(post_nms_top_n, rows)  # type: ignore[no-untyped-call]
     boxes, scores = cell_anchors.new_empty((images, rows, 4)), cell_anchors.new_empty((images, rows))
     return boxes, scores, image_sizes.new_empty((images,))
 

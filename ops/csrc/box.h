@@ -74,6 +74,8 @@ C10_HOST_DEVICE inline bool suppresses(const Box& kept, const Box& box, const Ov
   return shared / (area(kept, overlap.extra) + area(box, overlap.extra) - shared) >= overlap.limit;  // NaN: no
 }
 
+C10_HOST_DEVICE inline float sigmoid(float logit) { return 1.0f / (1.0f + std::exp(-logit)); }
+
 // The least float32 that is above the threshold (or on it, where inclusive), so that comparing with it is
 // comparing a float32 IoU with the double threshold, as torchvision does. NaN where no float32 is: nothing
 // compares with it.

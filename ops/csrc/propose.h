@@ -42,8 +42,6 @@ C10_HOST_DEVICE inline Box anchor_at(const Box& cell, int64_t row, int64_t colum
   return {x + cell.x1, y + cell.y1, x + cell.x2, y + cell.y2};
 }
 
-C10_HOST_DEVICE inline float sigmoid(float logit) { return 1.0f / (1.0f + std::exp(-logit)); }
-
 inline int64_t proposals_per_image(const std::vector<ProposeLevel>& levels, const ProposeOptions& options) {
   int64_t candidates = 0;
   for (const ProposeLevel& level : levels) candidates += std::min(options.pre_nms_top_n, level.size());
@@ -85,7 +83,7 @@ inline void check_propose_options(const std::vector<int64_t>& strides, int64_t l
 
 inline void check_propose(const Tensor& image_sizes, const Tensor& cell_anchors,
                           const std::vector<ProposeLevel>& levels) {
-  const int64_t images = levels[0].objectness.dim() > 0 ? levels[0].objectness.size(0) : 0;
+  const int64_t images = image_sizes.dim() > 0 ? image_sizes.size(0) : 0;
   check_image_sizes("propose", image_sizes, images);
   MASKRCNN_CHECK(cell_anchors.dim() == 3 && cell_anchors.size(0) == static_cast<int64_t>(levels.size()) &&
                      cell_anchors.size(2) == 4,

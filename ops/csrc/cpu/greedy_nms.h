@@ -67,7 +67,7 @@ class KeptBoxes {
 // Block by block: all boxes of a block against those kept before it, in parallel; then one after the other
 // against those kept within the block.
 inline std::vector<int64_t> greedy_nms(const std::vector<Box>& boxes, const Overlap& overlap, int64_t most) {
-  constexpr int64_t kBlock = 256, kPairsPerThread = 1 << 16;
+  constexpr int64_t kBlock = 256, kPairsPerThread = 1 << 18;
   const int64_t count = static_cast<int64_t>(boxes.size());
   std::vector<int64_t> kept;
   KeptBoxes earlier(overlap);
