@@ -1,7 +1,9 @@
 """Reads a checkpoint file into plain tensors, without running anything that the file brings along."""
 
+import argparse
 import hashlib
 import pickle
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,14 +58,22 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 def _read(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        # torchvision's training script saves its options beside the weights: a bag of attributes, harmless.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ExportError(
-            f"checkpoint {path} cannot be read with torch.load(weights_only=True): {reason}\n"
+            f"checkpoint {path} cannot be read with torch.load(weights_only=True): {_reason(error)}\n"
             "Only plain tensors are read, because unpickling anything else runs code from the file. "
             "Where you trained, run: torch.save(model.state_dict(), 'weights.pth')"
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Why, without PyTorch's advice to read the file unsafely."""
+    if forbidden := re.search(r"GLOBAL (\S+)", str(error)):
+        return f"it holds a {forbidden[1]}"
+    return "it is not a file that torch.save wrote, or it is cut off"
 
 
 def _unwrap(loaded: Any, path: Path) -> tuple[Mapping[str, Any], str | None]:

@@ -145,12 +145,14 @@ def _conventions(options: argparse.Namespace) -> Conventions:
 
 
 def _closing(path: Path, proof: Proof) -> str:
-    worst = proof.largest_differences
+    worst, ran = proof.largest_differences, ", ".join(proof.also_ran)
     return f"""\
-{path}  {path.stat().st_size / 1e6:.0f} MB
-proved: {len(proof.cases)} calls in a fresh process, {proof.detections} detections; largest differences from the model:
-        boxes {worst.boxes:.1g} px, scores {worst.scores:.1g}, masks {worst.masks:.1g}; also ran: {", ".join(proof.also_ran)}
-serve:  torchserve --start --ncs --model-store {path.parent} --models {path.stem}={path.name} --ts-config config.properties"""
+made    {path}, {path.stat().st_size / 1e6:.0f} MB
+proved  {len(proof.cases)} calls in a fresh process gave the model's own {proof.detections} detections;
+        largest differences: boxes {worst.boxes:.1g} px, scores {worst.scores:.1g}, masks {worst.masks:.1g};
+        {ran} weights ran too
+serve   torchserve --start --ncs --model-store {path.parent} --models {path.stem}={path.name} \\
+            --ts-config config.properties"""
 
 
 def _count(text: str) -> int:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
+import torch
 from torch import Tensor
 
 from export.errors import ExportError
@@ -64,7 +65,7 @@ def compare_answers(found: Sequence[Tensor], expected: Sequence[Tensor]) -> Diff
 
 
 def _per_picture(answer: Sequence[Tensor], counts: list[int]) -> list[tuple[Tensor, ...]]:
-    return list(zip(*(part.split(counts) for part in answer[:4]), strict=True))
+    return list(zip(*(torch.split(part, counts) for part in answer[:4]), strict=True))
 
 
 def _compare_picture(found: tuple[Tensor, ...], expected: tuple[Tensor, ...]) -> Differences:

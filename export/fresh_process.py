@@ -16,8 +16,9 @@ def main(library: str, model_path: str, calls_path: str, answers_path: str) -> N
     warnings.filterwarnings("ignore", category=DeprecationWarning, message="`torch.jit")
     asked = torch.load(calls_path, weights_only=True)
     torch.set_num_threads(asked["threads"])
-    torch.ops.load_library(library)
-    model = torch.jit.load(model_path).to(getattr(torch, asked["dtype"]))
+    torch.ops.load_library(library)  # type: ignore[no-untyped-call]
+    model = torch.jit.load(model_path)  # type: ignore[no-untyped-call]
+    model.to(getattr(torch, asked["dtype"]))
     with torch.inference_mode():
         answers = [getattr(model, method)(*inputs) for method, inputs in asked["calls"]]
     torch.save([answer if isinstance(answer, tuple) else (answer,) for answer in answers], answers_path)

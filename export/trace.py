@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.jit._trace import TracerWarning
 
 from export.errors import ExportError
 from export.model import MaskRCNN
@@ -32,10 +33,13 @@ def trace(model: MaskRCNN) -> torch.jit.ScriptModule:
         ExportError: A tensor or a device ended up as a constant of the graph.
     """
     with torch.no_grad(), torch.autocast("cpu", enabled=False), warnings.catch_warnings():
-        warnings.simplefilter("error", torch.jit.TracerWarning)
-        traced: torch.jit.ScriptModule = torch.jit.trace_module(model, _example_inputs(model), check_trace=False)
+        warnings.simplefilter("error", TracerWarning)
+        inputs = _example_inputs(model)
+        traced: torch.jit.ScriptModule = torch.jit.trace_module(  # type: ignore[no-untyped-call]
+            model, inputs, check_trace=False
+        )
     for method in ("forward", "detect", "segment"):
-        _refuse_constants(getattr(traced, method).graph, method)
+        refuse_constants(getattr(traced, method).graph, method)
     return traced
 
 
@@ -61,7 +65,12 @@ def _example_inputs(model: MaskRCNN) -> dict[str, tuple[Tensor, ...]]:
     }
 
 
-def _refuse_constants(graph: torch.Graph, method: str) -> None:
+def refuse_constants(graph: torch.Graph, method: str) -> None:
+    """Refuse a graph that only runs where it was made.
+
+    Raises:
+        ExportError: A device or a tensor is a constant of the graph.
+    """
     for node in _nodes(graph):
         kind = node.output().type().kind() if node.kind() == "prim::Constant" else ""
         if kind in ("DeviceObjType", "TensorType"):

@@ -18,7 +18,7 @@ from export.errors import ExportError
 from export.model import MaskRCNN
 from export.proof_cases import Case
 
-# Weights of these types must run too; how far their answers are off depends on the model, so only their form is checked.
+# Weights of these types must run too. How far off their answers are depends on the model: only the form is checked.
 LOW_PRECISION = ("bfloat16", "float16")
 
 Answer = tuple[Tensor, ...]
@@ -120,7 +120,8 @@ def _differences(case: Case, found: Answer, expected: Answer) -> Differences:
     if case.method == "detect":
         if found[2].tolist() != expected[2].tolist():
             raise ExportError("the labels differ")
-        return Differences(*(largest_difference(found[part], expected[part]) for part in (0, 1)), 0.0)
+        boxes, scores = (largest_difference(found[part], expected[part]) for part in (0, 1))
+        return Differences(boxes, scores, 0.0)
     return compare_answers(found, expected)
 
 

@@ -5,6 +5,7 @@ Source: Fast R-CNN, Girshick 2015, section 2; two fully connected layers as in F
 
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -70,4 +71,4 @@ def pooling_options(architecture: Architecture, rules: Pooling, side: int, legac
 
 def _for_channels_last(matrix: Tensor, side: int) -> Tensor:
     """fc6 with its columns in the order (row, column, channel) of the pooled memory."""
-    return matrix.unflatten(1, (-1, side, side)).permute(0, 2, 3, 1).flatten(1)
+    return torch.unflatten(matrix, 1, (-1, side, side)).permute(0, 2, 3, 1).flatten(1)

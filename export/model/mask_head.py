@@ -38,12 +38,12 @@ class MaskHead(nn.Module):
         for layer in self.convs:
             features = F.relu(layer(features))
         cells = features.permute(0, 2, 3, 1).flatten(1, 2)  # (K, side * side, inputs), a view of channels-last memory
-        quarters = F.relu(self.deconv(cells)).unflatten(2, (4, self.hidden)).flatten(1, 2)
+        quarters = torch.unflatten(F.relu(self.deconv(cells)), 2, (4, self.hidden)).flatten(1, 2)
         return self._class_logits(quarters, labels).sigmoid()
 
     def _class_logits(self, quarters: Tensor, labels: Tensor) -> Tensor:
         """(K, side * side * 4, hidden) -> (K, M, M): one product per detection instead of one per class."""
         weight = self.logit_weight.index_select(0, labels).unsqueeze(2)
         logits = torch.bmm(quarters, weight).squeeze(2).float() + self.logit_bias.index_select(0, labels).unsqueeze(1)
-        cells = logits.unflatten(1, (self.side, self.side, 2, 2))
+        cells = torch.unflatten(logits, 1, (self.side, self.side, 2, 2))
         return cells.transpose(2, 3).flatten(3, 4).flatten(1, 2)

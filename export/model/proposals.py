@@ -22,6 +22,8 @@ _FIXED_POINT = 2.0**30
 class ProposalNetwork(nn.Module):
     """A convolution, two predictors in one, and the op that turns their maps into boxes."""
 
+    fixed_point_anchors: Tensor
+
     def __init__(self, weights: Weights, architecture: Architecture, rules: Proposals, boxes: Boxes) -> None:
         super().__init__()
         _check_anchors(architecture, rules)
@@ -59,7 +61,7 @@ class ProposalNetwork(nn.Module):
 
     def forward(self, levels: tuple[Tensor, ...], sizes: Tensor) -> tuple[Tensor, Tensor]:
         """Levels and picture sizes -> proposals (B, P, 4) on the canvas and their counts (B)."""
-        anchors = (self.fixed_point_anchors.double() / _FIXED_POINT).float()  # type: ignore[operator]
+        anchors = (self.fixed_point_anchors.double() / _FIXED_POINT).float()
         boxes, _, counts = ops.propose(sizes, anchors, *self.maps(levels), **self.options)
         return boxes, counts
 
