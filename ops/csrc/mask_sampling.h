@@ -22,8 +22,9 @@ inline PasteRule paste_rule(const char* op, const std::string& rule) {
 }
 
 // Pixel to position on the padded mask, in cells: 0 is the centre of the first zero, M + 1 that of the last.
+// By default every position is -1, off the mask: for boxes that are empty, inverted or not finite.
 struct MaskAxis {
-  float origin, divisor, factor, offset;
+  float origin = 0, divisor = 1, factor = 0, offset = -1;
 };
 
 C10_HOST_DEVICE inline float position(const MaskAxis& axis, int32_t pixel) {
@@ -35,14 +36,11 @@ C10_HOST_DEVICE inline bool on_mask(float position, int32_t size) {
   return position >= 0 && position <= static_cast<float>(size + 1);
 }
 
-// An axis whose every position is -1: for boxes that are empty, inverted or not finite.
-C10_HOST_DEVICE inline MaskAxis axis_of_nothing() { return {0, 1, 0, -1}; }
-
 // Detectron2: the mask spans [low, high] exactly; pixels are sampled at their centres. The division stays one,
 // because a pixel centre on the edge of the box must fall on exactly half a cell.
 C10_HOST_DEVICE inline MaskAxis exact_axis(float low, float high, int32_t size) {
   const float extent = high - low;
-  if (!(extent > 0 && extent <= FLT_MAX)) return axis_of_nothing();
+  if (!(extent > 0 && extent <= FLT_MAX)) return {};
   return {low, extent, static_cast<float>(size), 0.5f};
 }
 
@@ -53,7 +51,7 @@ C10_HOST_DEVICE inline MaskAxis integer_axis(float low, float high, int32_t size
   const float half = (high - low) * 0.5f * scale, centre = (high + low) * 0.5f;
   const float first = std::trunc(centre - half), last = std::trunc(centre + half);
   const float extent = last - first + 1;
-  if (!(extent >= 1 && extent <= FLT_MAX)) return axis_of_nothing();
+  if (!(extent >= 1 && extent <= FLT_MAX)) return {};
   return {first, 1, static_cast<float>(size + 2) / extent, -0.5f};
 }
 

@@ -64,7 +64,8 @@ Tensor paste_masks_cpu(const Tensor& probs, const Tensor& boxes, int64_t height,
   const PasteRule rule = paste_rule("paste_masks", rule_name);
   const float least = least_member(static_cast<float>(threshold), inclusive);
   const Tensor masks = torch::stable::contiguous(probs), corners = torch::stable::contiguous(boxes);
-  const int64_t count = masks.size(0), size = masks.size(1);
+  const int64_t count = masks.size(0);
+  const int32_t size = static_cast<int32_t>(masks.size(1)), columns = static_cast<int32_t>(width);
   Tensor out = torch::stable::empty({count, height, width}, ScalarType::Bool);
   const auto* mask = masks.const_data_ptr<float>();
   const auto* box = corners.const_data_ptr<float>();
@@ -72,9 +73,10 @@ Tensor paste_masks_cpu(const Tensor& probs, const Tensor& boxes, int64_t height,
   parallel(count * height, 64, [&](int64_t begin, int64_t end) {
     Instance on;
     for (int64_t line = begin; line < end; ++line) {  // one row of one instance
-      const int64_t n = line / height, row = line % height;
-      if (line == begin || row == 0) begin_instance(mask + n * size * size, box + 4 * n, size, width, rule, on);
-      paste_line(on, size, row, width, least, plane + line * width);
+      const int64_t n = line / height;
+      const int32_t row = static_cast<int32_t>(line % height);
+      if (line == begin || row == 0) begin_instance(mask + n * size * size, box + 4 * n, size, columns, rule, on);
+      paste_line(on, size, row, columns, least, plane + line * width);
     }
   });
   return out;

@@ -42,7 +42,6 @@ inline void locate_all(const MaskAxis& axis, int32_t size, int32_t begin, int32_
 inline void sample_axis(const MaskAxis& axis, int32_t size, int32_t length, SampledAxis& out) {
   out.begin = first_pixel(length, [&](int32_t pixel) { return position(axis, pixel) >= 0; });
   out.end = first_pixel(length, [&](int32_t pixel) { return position(axis, pixel) > static_cast<float>(size + 1); });
-  out.end = std::max(out.end, out.begin);  // no pixel is on an axis of nothing
   out.cell.resize(out.length());
   out.fraction.resize(out.length());
   multiversion([&] {
