@@ -52,7 +52,9 @@ def resize_normalize(
 
     Source:
         ``bilinear``: ``torch.nn.functional.interpolate(..., mode="bilinear", align_corners=False)``, to 1e-6 where
-        values are of order 1. ``pillow``: ``PIL.Image.Image.resize(size, Image.Resampling.BILINEAR)``.
+        values are of order 1. ``pillow``: ``PIL.Image.Image.resize(size, Image.Resampling.BILINEAR)`` of Pillow 13;
+        Pillow 12 rounds some pixels to a neighbouring value where a picture loses more than twice as many rows as
+        columns, as tall ones do.
     """
     result: Tensor = torch.ops.maskrcnn.resize_normalize(
         images, sizes, height, width, mean=mean, std=std, divisor=divisor, filter=filter, bgr=bgr, dtype=dtype
@@ -60,7 +62,7 @@ def resize_normalize(
     return result
 
 
-@torch.library.register_fake("maskrcnn::resize_normalize")
+@torch.library.register_fake("maskrcnn::resize_normalize")  # type: ignore[untyped-decorator] # torch leaves it untyped
 def _(
     images: Sequence[Tensor],
     sizes: Tensor,

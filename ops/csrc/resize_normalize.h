@@ -14,7 +14,7 @@
 
 namespace maskrcnn {
 
-// Above it float32 no longer names every pixel; Pillow's sums also stay within 32 bits up to here.
+// Above it float32 no longer names every pixel.
 constexpr int64_t kLongestSide = int64_t{1} << 24;
 
 inline void check_picture(const Tensor& image, const Tensor& first, size_t index) {
@@ -117,7 +117,8 @@ C10_HOST_DEVICE inline double pillow_total(const PillowTap& tap) {
   return total;
 }
 
-// Weights and sums are integers with this many binary places: 32 less 8 for the pixel and 2 to spare.
+// Weights and sums are integers with this many binary places. Rounding at most doubles a weight, and 255 times twice
+// their sum, 1, is still below 2 ** 31.
 constexpr int kPillowBits = 22;
 constexpr int32_t kPillowHalf = 1 << (kPillowBits - 1);
 
@@ -125,7 +126,7 @@ C10_HOST_DEVICE inline int32_t pillow_fixed_weight(const PillowTap& tap, int64_t
   return static_cast<int32_t>(0.5 + pillow_weight(tap, index) / total * (1 << kPillowBits));
 }
 
-// Each pass rounds to 8 bits, so their order shows. Pillow up to 12 always took the columns first.
+// Each pass rounds to 8 bits, so their order shows. Pillow 13 brought this rule; before it, columns went first.
 C10_HOST_DEVICE inline bool pillow_rows_first(int64_t source_height, int64_t source_width, int64_t height,
                                               int64_t width) {
   const int64_t fewer_rows = source_height - height, fewer_columns = source_width - width;

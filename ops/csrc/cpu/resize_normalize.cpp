@@ -70,7 +70,7 @@ Scratch<typename Filter::Value> scratch_for(const std::vector<Filter>& filters) 
     line_width = std::max(line_width, filter.line_width());
   }
   const std::vector<Value> line(3 * line_width + kSpareLane);
-  return {StretchedRows<Value>(rows, row_width), line, line, std::vector<int32_t>(3 * line_width)};
+  return {StretchedRows<Value>(rows, row_width), line, line};
 }
 
 // Rows begin .. end - 1 of one picture, with the zeros to their right; after the last row those below it.

@@ -25,9 +25,10 @@ struct PillowAxis {
   }
 };
 
+// Pixels are kept as 32-bit integers: what is multiplied next need not be widened.
 class Pillow {
  public:
-  using Value = uint8_t;
+  using Value = int32_t;
   template <class Out>
   using TableValue = Out;
 
@@ -41,10 +42,10 @@ class Pillow {
   int64_t line_width() const { return std::max(picture_.source_width, picture_.width); }
 
   template <class Out>
-  void write_row(int64_t row, Scratch<uint8_t>& scratch, const Table<Out>& table, Out* __restrict out) const {
+  void write_row(int64_t row, Scratch<int32_t>& scratch, const Table<Out>& table, Out* __restrict out) const {
     blend_rows(row, scratch);
     if (rows_first_) stretch_line(scratch.line.data(), scratch.output_line.data());
-    const uint8_t* __restrict line = (rows_first_ ? scratch.output_line : scratch.line).data();
+    const int32_t* __restrict line = (rows_first_ ? scratch.output_line : scratch.line).data();
     const int64_t width = picture_.width;
     for (int64_t column = 0; column < width; ++column, line += 3, out += 3) {
       out[0] = table.value[0][line[0]];
@@ -55,29 +56,29 @@ class Pillow {
 
  private:
   // Into scratch.line; the rows come stretched or, where rows go first, as they are.
-  void blend_rows(int64_t row, Scratch<uint8_t>& scratch) const {
+  void blend_rows(int64_t row, Scratch<int32_t>& scratch) const {
     const int64_t length = 3 * row_width(), first = rows_.first[row], start = rows_.start[row];
-    const auto fill = [&](int64_t source_row, uint8_t* to) {
-      pack_row(source_row, rows_first_ ? to : scratch.line.data());
+    const auto fill = [&](int64_t source_row, int32_t* to) {
+      unpack_row(source_row, rows_first_ ? to : scratch.line.data());
       if (!rows_first_) stretch_line(scratch.line.data(), to);
     };
-    int32_t* __restrict sums = scratch.sums.data();
+    int32_t* __restrict sums = scratch.output_line.data();
     std::fill_n(sums, length, kPillowHalf);
     for (int64_t place = start; place < rows_.start[row + 1]; ++place) {
-      const uint8_t* __restrict values = scratch.rows.row(first + place - start, fill);
+      const int32_t* __restrict values = scratch.rows.row(first + place - start, fill);
       const int32_t weight = rows_.weights[place];
       for (int64_t index = 0; index < length; ++index) sums[index] += values[index] * weight;
     }
-    uint8_t* __restrict line = scratch.line.data();
+    int32_t* __restrict line = scratch.line.data();
     for (int64_t index = 0; index < length; ++index) line[index] = pillow_pixel(sums[index]);
   }
 
-  void pack_row(int64_t row, uint8_t* __restrict line) const {
-    const uint8_t* pixel = picture_.pixels + row * picture_.row_stride;
+  void unpack_row(int64_t row, int32_t* __restrict line) const {
+    const uint8_t* __restrict pixel = picture_.pixels + row * picture_.row_stride;
     const int64_t width = picture_.source_width, stride = picture_.column_stride;
     const int64_t red = picture_.red, green = picture_.green, blue = picture_.blue;
     if (stride == 3 && red == 0 && green == 1 && blue == 2) {
-      std::memcpy(line, pixel, 3 * width);
+      for (int64_t index = 0; index < 3 * width; ++index) line[index] = pixel[index];
       return;
     }
     for (int64_t column = 0; column < width; ++column, pixel += stride, line += 3) {
@@ -87,18 +88,17 @@ class Pillow {
     }
   }
 
-  void stretch_line(const uint8_t* __restrict line, uint8_t* __restrict out) const {
+  void stretch_line(const int32_t* __restrict line, int32_t* __restrict out) const {
     const int64_t width = picture_.width;
     const int64_t *first = columns_.first.data(), *start = columns_.start.data();
     const int32_t* weights = columns_.weights.data();
     for (int64_t column = 0; column < width; ++column) {
-      const uint8_t* pixel = line + 3 * first[column];
+      const int32_t* pixel = line + 3 * first[column];
       Int4 sum = Int4{} + kPillowHalf;
       for (int64_t place = start[column]; place < start[column + 1]; ++place, pixel += 3)
-        sum += __builtin_convertvector(load<Byte4>(pixel), Int4) * weights[place];
-      Byte4 value;
-      for (int lane = 0; lane < 4; ++lane) value[lane] = pillow_pixel(sum[lane]);
-      store(out + 3 * column, value);
+        sum += load<Int4>(pixel) * weights[place];
+      const Int4 value = sum >> kPillowBits, most = Int4{} + 255;
+      store(out + 3 * column, value < most ? value : most);
     }
   }
 

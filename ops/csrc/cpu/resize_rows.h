@@ -11,7 +11,6 @@ namespace maskrcnn {
 constexpr int64_t kSpareLane = 1;
 using Float4 = float __attribute__((vector_size(16)));
 using Int4 = int32_t __attribute__((vector_size(16)));
-using Byte4 = uint8_t __attribute__((vector_size(4)));
 
 template <class Vector, class T>
 inline Vector load(const T* from) {
@@ -67,7 +66,6 @@ template <class T>
 struct Scratch {
   StretchedRows<T> rows;
   std::vector<T> line, output_line;  // pixels of one row, side by side
-  std::vector<int32_t> sums;         // over source rows
 };
 
 }  // namespace maskrcnn
