@@ -5,6 +5,7 @@ Exit codes: 0 all answered; 1 a picture was refused; 2 the server cannot be aske
 
 import argparse
 import json
+import os
 import sys
 import urllib.error
 import urllib.request
@@ -32,9 +33,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         token = options.token or (read_token(options.token_file) if options.token_file else None)
         refused = [path for path in options.images if not _show(path, options, token)]
+        sys.stdout.flush()
     except UnreachableError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # the reader of the table has seen enough, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     return 1 if refused else 0
 
 
@@ -81,10 +86,10 @@ def read_token(path: Path) -> str:
         raise UnreachableError(f"{path} holds no inference key ({error})") from None
 
 
-def table(reply: Mapping[str, Any]) -> str:
-    """The detections of a reply as lines: class, score, box, mask area in pixels."""
+def table(detections: Sequence[Mapping[str, Any]]) -> str:
+    """Detections as lines: class, score, box, mask area in pixels."""
     lines = [f"{'class':<16} {'score':>6} {'x1':>8} {'y1':>8} {'x2':>8} {'y2':>8} {'mask px':>9}"]
-    for each in reply["detections"]:
+    for each in detections:
         corners = " ".join(f"{corner:8.1f}" for corner in each["box"])
         lines.append(f"{each['class']:<16} {each['score']:6.3f} {corners} {int(decode_mask(each['mask']).sum()):9}")
     return "\n".join(lines)
@@ -97,7 +102,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--token", help="inference key of the server")
     parser.add_argument("--token-file", type=Path, help="key_file.json of TorchServe, or a file with the key alone")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write each picture with its masks drawn into DIR")
-    parser.add_argument("--json", action="store_true", help="print the replies as they came, one a line")
+    parser.add_argument("--min-score", type=float, default=0.5, help="leave out lesser detections (default: 0.5)")
+    parser.add_argument("--json", action="store_true", help="print the whole replies as they came, one a line")
     return parser
 
 
@@ -108,21 +114,27 @@ def _show(path: Path, options: argparse.Namespace, token: str | None) -> bool:
     except (RefusedError, OSError) as error:
         print(f"error: {path}: {error}", file=sys.stderr)
         return False
+    shown = [each for each in reply["detections"] if each["score"] >= options.min_score]
     if options.json:
         print(json.dumps(reply, separators=(",", ":")))
     else:
-        size = reply["image"]
-        print(f"{path}: {size['width']} x {size['height']}, {len(reply['detections'])} detections\n{table(reply)}")
+        print(_headline(path, reply, len(shown), options.min_score), table(shown), sep="\n")
     if options.out:
-        _draw(path, reply, options.out)
+        _draw(path, shown, options.out)
     return True
 
 
-def _draw(path: Path, reply: Mapping[str, Any], folder: Path) -> None:
+def _headline(path: Path, reply: Mapping[str, Any], shown: int, min_score: float) -> str:
+    size, count = reply["image"], len(reply["detections"])
+    said = f"{shown} of {count} detections have a score of {min_score:g} or more"
+    return f"{path}: {size['width']} x {size['height']}, {said}"
+
+
+def _draw(path: Path, detections: Sequence[Mapping[str, Any]], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{path.stem}.png"
     with Image.open(path) as image:
-        draw_detections(ImageOps.exif_transpose(image), reply["detections"]).save(target)
+        draw_detections(ImageOps.exif_transpose(image), detections).save(target)
     print(f"drawn: {target}", file=sys.stderr)
 
 

@@ -19,6 +19,12 @@ from handler.settings import Settings
 
 logger = logging.getLogger(__name__)
 
+# curl alone says that its --data is a form, and TorchServe then looks for fields in the picture.
+_HOW_TO_SEND = (
+    "send the bytes of the picture as the body (curl --data-binary @picture.jpg -H 'Content-Type: image/jpeg') "
+    "or as the form field `data` (curl -F data=@picture.jpg)"
+)
+
 
 @dataclass(frozen=True)
 class Reply:
@@ -101,15 +107,16 @@ def picture_of(request: Mapping[str, Any]) -> bytes | bytearray:
     Raises:
         BadImageError: There are none; JSON and text, which TorchServe has already parsed, are named as such.
     """
-    value = request.get("data", request.get("body", b""))
-    if isinstance(value, bytes | bytearray):
+    value = request.get("data", request.get("body"))
+    if isinstance(value, bytes | bytearray) and value:
         return value
+    if not value:
+        raise BadImageError("empty_body", "the request has neither a body nor a form field `data`", _HOW_TO_SEND)
     kind = "text" if isinstance(value, str) else "JSON"
     raise BadImageError(
         "unsupported_media_type",
         f"the body is {kind}, not a picture",
-        "send the bytes of the picture as the body (curl --data-binary @picture.jpg -H 'Content-Type: image/jpeg') "
-        "or as the form field `data` (curl -F data=@picture.jpg)",
+        _HOW_TO_SEND,
         HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     )
 

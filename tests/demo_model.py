@@ -4,6 +4,7 @@ from pathlib import Path
 
 from export import trace
 from export.checkpoint import load_checkpoint
+from export.class_names import fitting_class_names
 from export.model import MaskRCNN
 from export.presets import preset
 from export.weights import import_torchvision
@@ -18,6 +19,7 @@ def export_demo_model(folder: Path) -> Path:
     conventions = preset("demo")
     weights, architecture = import_torchvision(load_checkpoint(DEMO / "shapes.pth").tensors)
     trace.save(trace.trace(MaskRCNN(weights, architecture, conventions)), folder / MODEL_FILE)
-    card = ModelCard(conventions.class_names, conventions.preprocessing, conventions.postprocessing())
+    names = fitting_class_names(conventions.class_names, architecture.classes)
+    card = ModelCard(names, conventions.preprocessing, conventions.postprocessing())
     (folder / FILE_NAME).write_text(card.to_json())
     return folder

@@ -45,6 +45,6 @@ class MadeUpModel(nn.Module):
 
 
 def save_made_up_model(folder: Path, card: ModelCard) -> Path:
-    torch.jit.script(MadeUpModel()).save(str(folder / "model.pt"))
+    torch.jit.save(torch.jit.script(MadeUpModel()), folder / "model.pt")
     (folder / FILE_NAME).write_text(card.to_json())
     return folder

@@ -1,6 +1,8 @@
 """The command that people type, against a small server of our own."""
 
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -65,11 +67,29 @@ def photo(tmp_path: Path) -> Path:
 def test_prints_a_table(server: Server, photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([server.url, str(photo)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == f"{photo}: 20 x 10, 2 detections"
+    assert lines[0] == f"{photo}: 20 x 10, 2 of 2 detections have a score of 0.5 or more"
     assert lines[2].split() == ["circle", "0.900", "0.0", "0.0", "1.2", "2.0", "10"]
     assert lines[3].split() == ["square", "0.800", "1.0", "1.0", "2.2", "3.0", "20"]
     assert server.bodies == [photo.read_bytes()]
     assert server.tokens == [None]
+
+
+def test_lesser_detections_are_left_out(server: Server, photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([server.url, str(photo), "--min-score", "0.85"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith("1 of 2 detections have a score of 0.85 or more")
+    assert [line.split()[0] for line in lines[2:]] == ["circle"]
+
+
+def test_a_reader_that_stops_reading_is_no_fault(server: Server, photo: Path) -> None:
+    command = [sys.executable, "-m", "handler.client", server.url, *[str(photo)] * 200]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        running.stdout.readline()
+        running.stdout.close()
+        assert running.stderr.read() == ""
+    assert running.returncode == 1
 
 
 def test_json_prints_the_reply_and_nothing_else(

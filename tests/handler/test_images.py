@@ -226,13 +226,13 @@ def test_the_limit_of_the_process_is_left_alone() -> None:
 def test_damaged_bytes_are_decoded_or_refused_but_never_raise_anything_else(file_format: str) -> None:
     data = encoded(Image.fromarray(noise(40, 60)), file_format)
     rng = np.random.default_rng(5)
-    answers = set()
+    answers: set[str] = set()
     for _ in range(60):
         damaged = bytearray(data)
         for position in rng.integers(0, len(data), 4):
             damaged[position] = rng.integers(0, 256)
         try:
-            answers.add(decode_image(damaged, LIMIT).ndim)
+            decode_image(damaged, LIMIT)
         except BadImageError as error:
             answers.add(error.code)
-    assert answers <= {3, "not_an_image", "truncated_image", "too_many_pixels"}
+    assert answers <= {"not_an_image", "truncated_image", "too_many_pixels"}

@@ -113,8 +113,11 @@ def test_the_description_is_the_model_card() -> None:
 def test_pixels_reach_the_detector_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Tensor] = []
     looking = worker()
-    monkeypatch.setattr(
-        looking.detector, "detect", lambda images, _: [seen.append(each) or made_up(24, 36) for each in images]
-    )
+
+    def detect(images: list[Tensor], _: Observe) -> list[Detections]:
+        seen.extend(images)
+        return [made_up(*image.shape[:2]) for image in images]
+
+    monkeypatch.setattr(looking.detector, "detect", detect)
     looking.answer([{"data": encoded(Image.fromarray(noise()), "PNG")}], ignore)
     assert torch.equal(seen[0], torch.from_numpy(noise()))
