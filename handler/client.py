@@ -18,6 +18,8 @@ from PIL import Image, ImageOps
 
 from handler.draw import decode_mask, draw_detections
 
+LEGIBLE_SIDE = 900  # pixels; smaller pictures are enlarged by a whole factor before names are drawn on them
+
 
 class RefusedError(Exception):
     """The server answered one picture with an error."""
@@ -102,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--token", help="inference key of the server")
     parser.add_argument("--token-file", type=Path, help="key_file.json of TorchServe, or a file with the key alone")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write each picture with its masks drawn into DIR")
-    parser.add_argument("--min-score", type=float, default=0.5, help="leave out lesser detections (default: 0.5)")
+    parser.add_argument("--threshold", type=float, default=0.5, help="leave out lesser detections (default: 0.5)")
     parser.add_argument("--json", action="store_true", help="print the whole replies as they came, one a line")
     return parser
 
@@ -114,19 +116,19 @@ def _show(path: Path, options: argparse.Namespace, token: str | None) -> bool:
     except (RefusedError, OSError) as error:
         print(f"error: {path}: {error}", file=sys.stderr)
         return False
-    shown = [each for each in reply["detections"] if each["score"] >= options.min_score]
+    shown = [each for each in reply["detections"] if each["score"] >= options.threshold]
     if options.json:
         print(json.dumps(reply, separators=(",", ":")))
     else:
-        print(_headline(path, reply, len(shown), options.min_score), table(shown), sep="\n")
+        print(_headline(path, reply, len(shown), options.threshold), table(shown), sep="\n")
     if options.out:
         _draw(path, shown, options.out)
     return True
 
 
-def _headline(path: Path, reply: Mapping[str, Any], shown: int, min_score: float) -> str:
+def _headline(path: Path, reply: Mapping[str, Any], shown: int, threshold: float) -> str:
     size, count = reply["image"], len(reply["detections"])
-    said = f"{shown} of {count} detections have a score of {min_score:g} or more"
+    said = f"{shown} of {count} detections have a score of {threshold:g} or more"
     return f"{path}: {size['width']} x {size['height']}, {said}"
 
 
@@ -134,7 +136,8 @@ def _draw(path: Path, detections: Sequence[Mapping[str, Any]], folder: Path) -> 
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{path.stem}.png"
     with Image.open(path) as image:
-        draw_detections(ImageOps.exif_transpose(image), detections).save(target)
+        scale = max(1, LEGIBLE_SIDE // max(image.size))
+        draw_detections(ImageOps.exif_transpose(image), detections, scale).save(target)
     print(f"drawn: {target}", file=sys.stderr)
 
 

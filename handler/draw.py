@@ -58,25 +58,30 @@ def decode_mask(mask: Mapping[str, Any]) -> NDArray[np.bool_]:
     return np.repeat(inside, lengths).reshape(width, height).T
 
 
-def draw_detections(image: Image.Image, detections: Sequence[Mapping[str, Any]]) -> Image.Image:
+def draw_detections(image: Image.Image, detections: Sequence[Mapping[str, Any]], scale: int = 1) -> Image.Image:
     """Draw masks, outlines, boxes and names over a picture.
 
     Args:
         image: The picture, upright.
         detections: The ``detections`` of a reply, best first.
+        scale: Enlarge the picture so many times first: names on a small one would hide it.
 
     Returns:
-        A new RGB picture of the same size.
+        A new RGB picture, ``scale`` times as high and wide.
     """
-    pixels = np.array(image.convert("RGB"))  # (H, W, 3) uint8
+    pixels = _enlarged(np.array(image.convert("RGB")), scale)  # (H, W, 3) uint8
     coloured = list(zip(detections, cycle(COLOURS), strict=False))
     for detection, colour in reversed(coloured):  # the best lies on top
-        _tint(pixels, decode_mask(detection["mask"]), colour)
+        _tint(pixels, _enlarged(decode_mask(detection["mask"]), scale), colour)
     drawn = Image.fromarray(pixels)
     pencil = ImageDraw.Draw(drawn)
     for detection, colour in reversed(coloured):
-        _label(pencil, detection, colour)
+        _label(pencil, detection, scale, colour)
     return drawn
+
+
+def _enlarged(pixels: NDArray[Any], scale: int) -> NDArray[Any]:
+    return pixels.repeat(scale, axis=0).repeat(scale, axis=1)
 
 
 def _tint(pixels: NDArray[np.uint8], plane: NDArray[np.bool_], colour: tuple[int, int, int]) -> None:
@@ -92,8 +97,8 @@ def _outline(plane: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return plane & ~core
 
 
-def _label(pencil: ImageDraw.ImageDraw, detection: Mapping[str, Any], colour: tuple[int, int, int]) -> None:
-    left, top, right, bottom = detection["box"]
+def _label(pencil: ImageDraw.ImageDraw, detection: Mapping[str, Any], scale: int, colour: tuple[int, int, int]) -> None:
+    left, top, right, bottom = (corner * scale for corner in detection["box"])
     pencil.rectangle((left, top, max(left, right), max(top, bottom)), outline=colour)
     text = f"{detection['class']} {detection['score']:.2f}"
     font = ImageFont.load_default(size=12)

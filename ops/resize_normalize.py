@@ -62,7 +62,7 @@ def resize_normalize(
     return result
 
 
-@torch.library.register_fake("maskrcnn::resize_normalize") # torch leaves it untyped
+@torch.library.register_fake("maskrcnn::resize_normalize")  # torch leaves it untyped
 def _(
     images: Sequence[Tensor],
     sizes: Tensor,

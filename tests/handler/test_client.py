@@ -75,7 +75,7 @@ def test_prints_a_table(server: Server, photo: Path, capsys: pytest.CaptureFixtu
 
 
 def test_lesser_detections_are_left_out(server: Server, photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([server.url, str(photo), "--min-score", "0.85"]) == 0
+    assert main([server.url, str(photo), "--threshold", "0.85"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].endswith("1 of 2 detections have a score of 0.85 or more")
     assert [line.split()[0] for line in lines[2:]] == ["circle"]
@@ -102,9 +102,9 @@ def test_json_prints_the_reply_and_nothing_else(
 
 def test_writes_the_picture_with_its_masks(server: Server, photo: Path, tmp_path: Path) -> None:
     assert main([server.url, str(photo), "--out", str(tmp_path / "new" / "drawn")]) == 0
-    drawn = Image.open(tmp_path / "new" / "drawn" / "photo.png")
-    assert drawn.size == (20, 10)
-    assert drawn.getpixel((0, 9)) != (0, 0, 0)
+    with Image.open(tmp_path / "new" / "drawn" / "photo.png") as drawn:
+        assert drawn.size == (900, 450)  # 20 x 10 is too small for names
+        assert drawn.getpixel((0, 449)) != (0, 0, 0)
 
 
 def test_sends_the_token_of_torchserves_key_file(server: Server, photo: Path, tmp_path: Path) -> None:

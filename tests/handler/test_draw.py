@@ -66,3 +66,12 @@ def test_nothing_found_changes_nothing() -> None:
 def test_a_box_past_the_edges_is_drawn() -> None:
     plane = np.ones((20, 30), dtype=np.uint8)
     assert draw_detections(Image.new("RGB", (30, 20)), [detection(plane, [-5.5, -3, 40, 33])]).size == (30, 20)
+
+
+def test_a_small_picture_is_drawn_larger() -> None:
+    plane = np.zeros((20, 30), dtype=np.uint8)
+    plane[10:15, 5:25] = 1
+    drawn = np.array(draw_detections(Image.new("RGB", (30, 20)), [detection(plane, [5, 10, 25, 15])], scale=3))
+    assert drawn.shape == (60, 90, 3)
+    assert drawn[37, 45].tolist() == [103, 11, 33]  # inside the mask
+    assert not drawn[50:, :].any()
