@@ -131,7 +131,7 @@ def test_no_model_may_be_registered_from_an_address(server: TorchServe) -> None:
 
 def test_the_model_card_is_shown(server: TorchServe) -> None:
     status, body = server.request("management", f"/models/{MODEL}?customized=true")
-    card = json.loads(json.loads(body)[0]["customizedMetadata"])
+    card = json.loads(body)[0]["customizedMetadata"]
     assert status == 200
     assert card["class_names"][1:] == ["circle", "square", "triangle", "star"]
     assert card["proof"]
