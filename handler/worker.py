@@ -13,6 +13,7 @@ from torch import Tensor
 from handler.detections import Detections
 from handler.detector import Detector
 from handler.images import BadImageError, decode_image
+from handler.memory import use_huge_pages
 from handler.metrics import Observe, timed
 from handler.reply import detections_as_json, error_as_json
 from handler.settings import Settings
@@ -48,7 +49,7 @@ class Worker:
 
     @classmethod
     def load(cls, folder: Path, config: Mapping[str, Any] | None, model: str, version: str) -> "Worker":
-        """Load the model of an unpacked archive; sets the number of threads of the whole process.
+        """Load the model of an unpacked archive; sets threads and page size of the whole process.
 
         Args:
             folder: The unpacked archive.
@@ -60,6 +61,7 @@ class Worker:
             ValueError: The settings or the model card do not fit.
         """
         settings = Settings.from_config(config)
+        use_huge_pages()
         torch.set_num_threads(settings.thread_count())
         logger.info("%s %s: %d threads, %s", model, version, torch.get_num_threads(), settings)
         return cls(Detector.load(folder, settings), model, version)
