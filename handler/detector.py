@@ -61,8 +61,12 @@ class Detector:
         return detector
 
     def warm_up(self) -> None:
-        """Compute a blank picture of each size of the settings, so that no client waits for first allocations."""
-        for height, width in self.settings.warm_up_sizes:
+        """Compute blank pictures: the first call of a process costs up to three times the second.
+
+        They have the sizes of the settings, or are one square of the size that the network wants.
+        """
+        side = self.card.preprocessing.min_size
+        for height, width in self.settings.warm_up_sizes or ((side, side),):
             self.detect([torch.zeros(height, width, 3, dtype=torch.uint8)])
 
     @torch.inference_mode()

@@ -23,7 +23,8 @@ class Settings:
             TorchServe kills a worker that sends more than ``max_response_size``: keep ``batchSize`` times this below.
         threads: Threads of the worker; None: ``auto``, its share of the cores.
         workers: Workers that share the machine, from ``maxWorkers`` or ``minWorkers``; not part of the section.
-        warm_up_sizes: (height, width) of the pictures that are computed once before the worker is ready.
+        warm_up_sizes: (height, width) of the pictures that are computed once before the worker is ready;
+            empty: one square of the model's own size.
     """
 
     score_threshold: float | None = None

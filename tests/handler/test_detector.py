@@ -149,11 +149,16 @@ def test_pictures_may_be_views(tmp_path: Path) -> None:
     assert view.masks == copy.masks
 
 
-def test_warm_up_computes_the_sizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("sizes", "computed"), [((), [(64, 64, 3)]), (((48, 64), (64, 48)), [(48, 64, 3), (64, 48, 3)])]
+)
+def test_warm_up_computes_the_sizes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sizes: tuple[tuple[int, int], ...], computed: list[tuple[int, ...]]
+) -> None:
     seen: list[tuple[int, ...]] = []
     monkeypatch.setattr(Detector, "detect", lambda _, images: seen.extend(tuple(image.shape) for image in images))
-    load(tmp_path, Settings(warm_up_sizes=((48, 64), (64, 48))))
-    assert set(seen) == {(48, 64, 3), (64, 48, 3)}
+    load(tmp_path, Settings(warm_up_sizes=sizes))
+    assert seen == computed
 
 
 def test_results_need_no_gradients_and_stay_on_the_cpu(tmp_path: Path) -> None:
