@@ -1,9 +1,15 @@
 """Fixtures that every part shares."""
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
+
+from server.addresses import Addresses
+from server.torchserve import TorchServe, start
+from tests.served import MODEL, ROOT, export_demo
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -18,3 +24,21 @@ def device(request: pytest.FixtureRequest) -> torch.device:
     if request.param == "cuda" and not torch.cuda.is_available() and os.environ.get("REQUIRE_CUDA") != "1":
         pytest.skip("no GPU here")
     return torch.device(request.param)
+
+
+@pytest.fixture(scope="session")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo model as a ``.mar``."""
+    return export_demo(tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture(scope="session")
+def server(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TorchServe]:
+    """A TorchServe of its own, ready, with the demo model."""
+    home = tmp_path_factory.mktemp("server")
+    running = start(home, {MODEL: archive}, ROOT / "config.properties", Addresses.free())
+    try:
+        running.wait_until_ready(MODEL)
+        yield running
+    finally:
+        running.stop()

@@ -1,9 +1,13 @@
-"""The demo pictures from bytes to masks, against torchvision's own answers and against the truth."""
+"""The demo pictures from bytes to masks, against torchvision's own answers and against the truth.
+
+Once through the detector alone, all pictures in one batch, and once through a real TorchServe, one by one.
+"""
 
 import contextlib
 import io
 import json
 from collections import defaultdict
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +19,7 @@ from handler.detector import Detector
 from handler.images import decode_image
 from handler.reply import detections_as_json
 from tests.demo_model import DEMO, export_demo_model
+from tests.served import detections
 
 # Noise of 1e-6 at the input moves boxes by 0.017 px and scores by 4e-4; these hold with room.
 BOX_TOLERANCE, SCORE_TOLERANCE, AP_TOLERANCE = 0.05, 2e-3, 0.002
@@ -36,21 +41,27 @@ def expected() -> list[Instance]:
     return answers
 
 
-@pytest.fixture(scope="module")
-def found(truth: COCO, tmp_path_factory: pytest.TempPathFactory) -> list[Instance]:
-    """What the replies to the demo pictures say, as COCO results; all pictures in one batch."""
-    detector = Detector.load(export_demo_model(tmp_path_factory.mktemp("demo")))
+@pytest.fixture(scope="module", params=["detector", "server"])
+def found(request: pytest.FixtureRequest, truth: COCO, tmp_path_factory: pytest.TempPathFactory) -> list[Instance]:
+    """What the replies to the demo pictures say, as COCO results."""
     pictures = truth.loadImgs(truth.getImgIds())
-    images = [decode_image((DEMO / "pictures" / each["file_name"]).read_bytes(), 10**6) for each in pictures]
-    replies = [
-        json.loads(detections_as_json(each, detector.card.class_names, "demo", "1.0", 10**6))
-        for each in detector.detect(images)
-    ]
+    bodies = [(DEMO / "pictures" / each["file_name"]).read_bytes() for each in pictures]
+    if request.param == "server":
+        replies = [detections(request.getfixturevalue("server"), body) for body in bodies]
+    else:
+        replies = answers_of_detector(export_demo_model(tmp_path_factory.mktemp("demo")), bodies)
     return [
         as_result(picture["id"], each)
         for picture, reply in zip(pictures, replies, strict=True)
         for each in reply["detections"]
     ]
+
+
+def answers_of_detector(folder: Path, bodies: list[bytes]) -> list[dict[str, Any]]:
+    detector = Detector.load(folder)
+    found = detector.detect([decode_image(body, 10**6) for body in bodies])
+    names = detector.card.class_names
+    return [json.loads(detections_as_json(each, names, "demo", "1.0", 10**6)) for each in found]
 
 
 def as_result(image_id: int, detection: Instance) -> Instance:

@@ -3,7 +3,6 @@
 import io
 import json
 import zipfile
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,25 +16,9 @@ from pycocotools import mask as coco
 
 from server.addresses import Addresses
 from server.torchserve import ServerError, TorchServe, start
-from tests.served import MODEL, PICTURES, ROOT, detections, export_demo, metric
+from tests.served import MODEL, PICTURES, ROOT, detections, metric
 
 SCORE = 0.5  # where a detection is no matter of rounding
-
-
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return export_demo(tmp_path_factory.mktemp("store"))
-
-
-@pytest.fixture(scope="module")
-def server(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TorchServe]:
-    home = tmp_path_factory.mktemp("server")
-    running = start(home, {MODEL: archive}, ROOT / "config.properties", Addresses.free())
-    try:
-        running.wait_until_ready(MODEL)
-        yield running
-    finally:
-        running.stop()
 
 
 def decode(detection: dict[str, Any]) -> NDArray[np.bool_]:
