@@ -5,6 +5,7 @@
 #include "best_scores.h"
 #include "feature_view.h"
 #include "greedy_nms.h"
+#include "parallel.h"
 
 namespace maskrcnn {
 namespace {
@@ -120,7 +121,7 @@ Result propose_images(const Tensor& image_sizes, const Tensor& cell_anchors, con
   const auto* size = image_sizes.const_data_ptr<int64_t>();
   const auto* cells = static_cast<const Box*>(cell_anchors.const_data_ptr());
   std::vector<Proposals> found(images * depth);
-  torch::stable::parallel_for(0, images * depth, 1, [&](int64_t from, int64_t to) {
+  parallel(images * depth, 1, [&](int64_t from, int64_t to) {
     for (int64_t i = from; i < to; ++i) {
       const int64_t image = i / depth, l = i % depth;
       found[i] = propose_level(levels[l], {image, size[2 * image], size[2 * image + 1]},

@@ -5,6 +5,7 @@
 
 #include "best_scores.h"
 #include "class_scores.h"
+#include "parallel.h"
 
 namespace maskrcnn {
 namespace {
@@ -128,7 +129,7 @@ Results select_images(const Tensor& class_scores, const Tensor& box_deltas, cons
   const auto* count = counts.const_data_ptr<int64_t>();
   const auto* size = image_sizes.const_data_ptr<int64_t>();
   const Results results(proposals, images, options.max_detections);
-  torch::stable::parallel_for(0, images, 1, [&](int64_t from, int64_t to) {
+  parallel(images, 1, [&](int64_t from, int64_t to) {
     for (int64_t i = from; i < to; ++i) {
       const int64_t first = i * rows;
       const Candidates image{first, std::clamp<int64_t>(count[i], 0, rows), size[2 * i], size[2 * i + 1],
