@@ -64,10 +64,10 @@ Tensor nms_cpu(const Tensor& boxes, const Tensor& scores, double iou_threshold, 
                bool legacy, bool inclusive) {
   check_nms(boxes, scores, iou_threshold, classes);
   const Tensor corners = torch::stable::contiguous(boxes), ranks = torch::stable::contiguous(scores);
-  const std::optional<Tensor> groups = classes ? std::optional(torch::stable::contiguous(*classes)) : std::nullopt;
+  if (classes) classes = torch::stable::contiguous(*classes);
   std::vector<int64_t> order = best_first(ranks.const_data_ptr<float>(), ranks.size(0));
   const std::vector<char> keep = kept_boxes(static_cast<const Box*>(corners.const_data_ptr()), order,
-                                            groups ? groups->const_data_ptr<int64_t>() : nullptr,
+                                            classes ? classes->const_data_ptr<int64_t>() : nullptr,
                                             overlap_rule(iou_threshold, legacy, inclusive));
   std::erase_if(order, [&](int64_t i) { return !keep[i]; });
   return to_tensor(order, boxes);

@@ -41,7 +41,7 @@ Box decode_class(const Candidates& image, const Tensor& box_deltas, int64_t row,
   float delta[4];
   visit_features(box_deltas, [&](const auto* deltas) {
     deltas += (image.first_row + row) * box_deltas.stride(0) + first * box_deltas.stride(1);
-    for (int64_t i = 0; i < 4; ++i) delta[i] = static_cast<float>(deltas[i * box_deltas.stride(1)]);
+    for (int64_t i = 0; i < 4; ++i) delta[i] = to_float(deltas[i * box_deltas.stride(1)]);
   });
   return clip(decode(image.proposals[row], delta, options.weights, options.overlap.extra), image.height, image.width,
               options.overlap.extra);
