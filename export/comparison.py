@@ -10,6 +10,8 @@ from export.errors import ExportError
 
 # Scores closer than this may swap places: they are rounding apart.
 SCORE_TIE = 1e-3
+# Scores farther apart than this are not of one detection.
+_NEAR = 3e-3
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,8 @@ def compare_answers(found: Sequence[Tensor], expected: Sequence[Tensor]) -> Diff
         The largest differences, each detection against its twin.
 
     Raises:
-        ExportError: The counts differ, or a detection has no twin with its label and nearly its score.
+        ExportError: The counts differ, a detection has no twin with its label and nearly its score, or two whose
+            scores are not nearly equal swapped places.
     """
     if found[4].tolist() != expected[4].tolist():
         raise ExportError(f"detections per picture must be {expected[4].tolist()}, got {found[4].tolist()}")
@@ -70,6 +73,7 @@ def _per_picture(answer: Sequence[Tensor], counts: list[int]) -> list[tuple[Tens
 
 def _compare_picture(found: tuple[Tensor, ...], expected: tuple[Tensor, ...]) -> Differences:
     twins = _twins(found, expected)
+    _check_order(twins, expected[1])
     return Differences(*(largest_difference(found[part][twins], expected[part]) for part in (0, 1, 3)))
 
 
@@ -78,12 +82,21 @@ def _twins(found: tuple[Tensor, ...], expected: tuple[Tensor, ...]) -> list[int]
     free = list(range(len(found[1])))
     twins = []
     for box, score, label in zip(*expected[:3], strict=True):
-        near = [i for i in free if found[2][i] == label and abs(float(found[1][i] - score)) < SCORE_TIE + 2e-3]
+        near = [i for i in free if found[2][i] == label and abs(float(found[1][i] - score)) < _NEAR]
         if not near:
             raise ExportError(f"a detection of label {int(label)} with score {float(score):.4f} has no twin")
         twins.append(min(near, key=lambda i: float((found[0][i] - box).abs().max())))
         free.remove(twins[-1])
     return twins
+
+
+def _check_order(twins: list[int], scores: Tensor) -> None:
+    """Refuse detections that swapped places although their scores are not rounding apart."""
+    places = torch.tensor(twins)
+    swapped = (places[:, None] > places).triu(1)  # [i, j]: i was expected before j and was found after it
+    gaps = (scores[:, None] - scores).abs()[swapped]
+    if len(gaps) and float(gaps.max()) >= SCORE_TIE:
+        raise ExportError(f"detections whose scores are {float(gaps.max()):.2g} apart swapped places")
 
 
 def largest_difference(found: Tensor, expected: Tensor) -> float:

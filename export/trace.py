@@ -39,7 +39,7 @@ def trace(model: MaskRCNN) -> torch.jit.ScriptModule:
             model, inputs, check_trace=False
         )
     for method in ("forward", "detect", "segment"):
-        refuse_constants(getattr(traced, method).graph, method)
+        refuse_constants(getattr(traced, method).inlined_graph, method)  # without inlining it holds calls only
     return traced
 
 
@@ -76,6 +76,8 @@ def refuse_constants(graph: torch.Graph, method: str) -> None:
     """
     for node in _nodes(graph):
         kind = node.output().type().kind() if node.kind() == "prim::Constant" else ""
+        if kind == "TensorType" and node.t("value").dim() == 0:
+            continue  # a number: it goes along with tensors of any device
         if kind in ("DeviceObjType", "TensorType"):
             place = str(node).strip()
             raise ExportError(

@@ -6,11 +6,13 @@ OPS_SOURCES  := $(wildcard ops/csrc/*.cpp ops/csrc/cpu/*.cpp)
 OBJECTS      ?= build/ops
 OPS_OBJECTS  := $(OPS_SOURCES:ops/csrc/%.cpp=$(OBJECTS)/%.o)
 # -ffp-contract=off: the CPU and CUDA must round alike; fma is written where it is wanted.
-# -ffile-prefix-map: no path of the machine that built it may end in an artefact.
+# -ffile-prefix-map: no path of the machine that built it may end in an artefact, wherever .venv lies or leads to.
 # -fno-math-errno, -fno-trapping-math: nobody reads errno or the exception flags; they keep loops scalar.
 # -fno-loop-unroll-and-jam: GCC 12 jams the taps of a pooled bin and then leaves its channels scalar, 4 times slower.
-OPS_CXXFLAGS := -std=c++20 -O3 -fPIC -fvisibility=hidden -ffp-contract=off -fno-math-errno -fno-trapping-math \
-                -fno-loop-unroll-and-jam -ffile-prefix-map=$(CURDIR)=. -DTORCH_TARGET_VERSION=0x020b000000000000 -Wall -Wextra -Werror
+# Not :=, because there may be no PyTorch yet when this is read.
+OPS_CXXFLAGS  = -std=c++20 -O3 -fPIC -fvisibility=hidden -ffp-contract=off -fno-math-errno -fno-trapping-math \
+                -fno-loop-unroll-and-jam -DTORCH_TARGET_VERSION=0x020b000000000000 -Wall -Wextra -Werror \
+                -ffile-prefix-map=$(CURDIR)=. $(foreach folder,$(TORCH_DIR) $(realpath $(TORCH_DIR)),-ffile-prefix-map=$(folder)=torch)
 
 $(OPS_LIBRARY): $(OPS_OBJECTS)
 	@mkdir -p $(@D)

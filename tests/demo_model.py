@@ -14,12 +14,16 @@ from handler.model_card import FILE_NAME, ModelCard
 DEMO = Path(__file__).parent.parent / "demo"
 
 
+def eager_demo_model() -> MaskRCNN:
+    """The network of ``demo/shapes.pth``, not traced."""
+    return MaskRCNN(*import_torchvision(load_checkpoint(DEMO / "shapes.pth").tensors), preset("demo"))
+
+
 def export_demo_model(folder: Path) -> Path:
     """Write the trace and the model card of ``demo/shapes.pth``; returns the folder."""
-    conventions = preset("demo")
-    weights, architecture = import_torchvision(load_checkpoint(DEMO / "shapes.pth").tensors)
-    trace.save(trace.trace(MaskRCNN(weights, architecture, conventions)), folder / MODEL_FILE)
-    names = fitting_class_names(conventions.class_names, architecture.classes)
+    conventions, model = preset("demo"), eager_demo_model()
+    trace.save(trace.trace(model), folder / MODEL_FILE)
+    names = fitting_class_names(conventions.class_names, len(model.mask_head.logit_bias))
     card = ModelCard(names, conventions.preprocessing, conventions.postprocessing())
     (folder / FILE_NAME).write_text(card.to_json())
     return folder

@@ -10,12 +10,18 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
 from pycocotools import mask as coco
 
+import ops
+from export.presets import preset
+from handler.canvas import resized_size
 from server.addresses import Addresses
 from server.torchserve import ServerError, TorchServe, start
+from tests.demo_model import eager_demo_model
 from tests.served import MODEL, PICTURES, ROOT, detections, metric
 
 SCORE = 0.5  # where a detection is no matter of rounding
@@ -60,6 +66,28 @@ def test_one_picture(server: TorchServe) -> None:
         assert detection["class"] in {"circle", "square", "triangle", "star"}
         assert 0.05 < detection["score"] <= 1
         assert decode(detection).shape == (answer["image"]["height"], answer["image"]["width"])
+
+
+@torch.inference_mode()
+def test_the_masks_are_those_of_the_eager_model(server: TorchServe) -> None:
+    """Computed with PyTorch's own resize and whole planes, without the trace and the handler."""
+    model, rules = eager_demo_model(), preset("demo").preprocessing
+    mean, std = (torch.tensor(values)[:, None, None] for values in (rules.mean, rules.std))
+    for path in PICTURES[:6]:
+        with Image.open(path) as image:
+            pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1) / 255
+        height, width = pixels.shape[1:]
+        size = resized_size(height, width, rules)
+        resized = F.interpolate(((pixels - mean) / std)[None], size=size, mode="bilinear", align_corners=False)
+        canvas = F.pad(resized, (0, -size[1] % rules.size_divisor, 0, -size[0] % rules.size_divisor))
+        boxes, scores, labels, probs, _ = model(canvas, torch.tensor([size]))
+        boxes *= torch.tensor([width / size[1], height / size[0]]).repeat(2)
+        planes = ops.paste_masks(probs, boxes, height, width, rule="integer", inclusive=False)
+        answer = detections(server, path.read_bytes())["detections"]
+        assert len(answer) == len(scores)
+        for number in range(int((scores > SCORE).sum())):
+            assert answer[number]["label"] == labels[number]
+            assert iou(decode(answer[number]), planes[number].numpy()) >= 0.9
 
 
 def test_sixteen_at_once_of_mixed_sizes_with_a_corrupt_one(server: TorchServe) -> None:

@@ -101,21 +101,4 @@ inline void check_box_weights(const char* op, const std::vector<double>& weights
     MASKRCNN_CHECK(weight > 0 && std::isfinite(static_cast<float>(weight)),
                    op, ": box_weights must be positive, got ", weight);
 }
-
-inline void check_not_nan(const char* op, const char* argument, double value) {
-  MASKRCNN_CHECK(!std::isnan(value), op, ": ", argument, " must be a number, got NaN");
-}
-
-inline void check_same_device(const char* op, const char* argument, const Tensor& tensor, const Tensor& first) {
-  MASKRCNN_CHECK(tensor.is_cpu() == first.is_cpu() && tensor.get_device_index() == first.get_device_index(), op, ": ",
-                 argument, " must be on one device with the other arguments, got another");
-}
-
-// One (height, width) an image.
-inline void check_image_sizes(const char* op, const Tensor& image_sizes, int64_t images) {
-  MASKRCNN_CHECK(image_sizes.dim() == 2 && image_sizes.size(0) == images && image_sizes.size(1) == 2, op,
-                 ": image_sizes must be (", images, ", 2), got ", shape_of(image_sizes));
-  MASKRCNN_CHECK(image_sizes.scalar_type() == ScalarType::Long, op, ": image_sizes must be int64, got ",
-                 dtype_of(image_sizes));
-}
 }  // namespace maskrcnn

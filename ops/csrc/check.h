@@ -1,6 +1,7 @@
 // Argument checks whose text reaches the user as it is: STD_TORCH_CHECK would put the function, the
 // file's path and the line in front of it.
 #pragma once
+#include <cmath>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -33,12 +34,41 @@ inline std::string shape_of(const Tensor& tensor) {
 inline const char* dtype_of(const Tensor& tensor) { return torch::headeronly::toString(tensor.scalar_type()); }
 
 // float32, float16 and bfloat16: what a feature map may be.
-inline bool is_feature_dtype(const Tensor& tensor) {
-  const ScalarType dtype = tensor.scalar_type();
+inline bool is_feature_dtype(ScalarType dtype) {
   return dtype == ScalarType::Float || dtype == ScalarType::Half || dtype == ScalarType::BFloat16;
 }
+
+inline bool is_feature_dtype(const Tensor& tensor) { return is_feature_dtype(tensor.scalar_type()); }
 }  // namespace maskrcnn
 
 // Text: "<op>: <argument> must be <expected>, got <actual>".
 #define MASKRCNN_CHECK(condition, ...) \
   if (!(condition)) throw std::runtime_error(::maskrcnn::text(__VA_ARGS__))
+
+namespace maskrcnn {
+
+inline void check_not_nan(const char* op, const char* argument, double value) {
+  MASKRCNN_CHECK(!std::isnan(value), op, ": ", argument, " must be a number, got NaN");
+}
+
+inline void check_same_device(const char* op, const char* argument, const Tensor& tensor, const Tensor& first) {
+  MASKRCNN_CHECK(tensor.device() == first.device(), op, ": ", argument,
+                 " must be on one device with the other arguments, got another");
+}
+
+// One number for each of `count` things.
+inline void check_vector(const char* op, const char* argument, const Tensor& tensor, int64_t count, ScalarType dtype) {
+  MASKRCNN_CHECK(tensor.dim() == 1 && tensor.size(0) == count, op, ": ", argument, " must be (", count, ",), got ",
+                 shape_of(tensor));
+  MASKRCNN_CHECK(tensor.scalar_type() == dtype, op, ": ", argument, " must be ",
+                 dtype == ScalarType::Long ? "int64" : "float32", ", got ", dtype_of(tensor));
+}
+
+// One (height, width) for each of `count` images or instances.
+inline void check_image_sizes(const char* op, const Tensor& image_sizes, int64_t count) {
+  MASKRCNN_CHECK(image_sizes.dim() == 2 && image_sizes.size(0) == count && image_sizes.size(1) == 2, op,
+                 ": image_sizes must be (", count, ", 2), got ", shape_of(image_sizes));
+  MASKRCNN_CHECK(image_sizes.scalar_type() == ScalarType::Long, op, ": image_sizes must be int64, got ",
+                 dtype_of(image_sizes));
+}
+}  // namespace maskrcnn

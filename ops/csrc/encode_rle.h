@@ -11,23 +11,18 @@ namespace maskrcnn {
 inline void check_encode_rle(const Tensor& probs, const Tensor& boxes, const Tensor& image_sizes,
                              const Tensor& thresholds) {
   check_masks_and_boxes("encode_rle", probs, boxes);
-  const int64_t count = probs.size(0);
-  MASKRCNN_CHECK(image_sizes.dim() == 2 && image_sizes.size(0) == count && image_sizes.size(1) == 2,
-                 "encode_rle: image_sizes must be (", count, ", 2), got ", shape_of(image_sizes));
-  MASKRCNN_CHECK(image_sizes.scalar_type() == ScalarType::Long, "encode_rle: image_sizes must be int64, got ",
-                 dtype_of(image_sizes));
-  MASKRCNN_CHECK(thresholds.dim() == 1 && thresholds.size(0) == count, "encode_rle: thresholds must be (", count,
-                 ",), got ", shape_of(thresholds));
-  MASKRCNN_CHECK(thresholds.scalar_type() == ScalarType::Float, "encode_rle: thresholds must be float32, got ",
-                 dtype_of(thresholds));
+  check_image_sizes("encode_rle", image_sizes, probs.size(0));
+  check_vector("encode_rle", "thresholds", thresholds, probs.size(0), ScalarType::Float);
+  check_same_device("encode_rle", "image_sizes", image_sizes, probs);
+  check_same_device("encode_rle", "thresholds", thresholds, probs);
 }
 
 // Apart from the other checks, because it reads values: sizes (count, 2), on the host.
-inline void check_image_sizes(const int64_t* sizes, int64_t count) {
+inline void check_plane_sides(const int64_t* sizes, int64_t count) {
   for (int64_t n = 0; n < count; ++n) {
     const int64_t height = sizes[2 * n], width = sizes[2 * n + 1];
-    MASKRCNN_CHECK(height > 0 && height <= kLongestSide && width > 0 && width <= kLongestSide,
-                   "encode_rle: image_sizes must be from 1 to ", kLongestSide, ", got (", height, ", ", width,
+    MASKRCNN_CHECK(height > 0 && height <= kLongestPlaneSide && width > 0 && width <= kLongestPlaneSide,
+                   "encode_rle: image_sizes must be from 1 to ", kLongestPlaneSide, ", got (", height, ", ", width,
                    ") in row ", n);
   }
 }

@@ -10,23 +10,15 @@
 
 namespace maskrcnn {
 
-inline void check_nms_tensor(const char* argument, const Tensor& tensor, int64_t count, ScalarType dtype,
-                             const char* dtype_name) {
-  MASKRCNN_CHECK(tensor.dim() == 1 && tensor.size(0) == count, "nms: ", argument, " must be (", count, ",), got ",
-                 shape_of(tensor));
-  MASKRCNN_CHECK(tensor.scalar_type() == dtype, "nms: ", argument, " must be ", dtype_name, ", got ",
-                 dtype_of(tensor));
-}
-
 inline void check_nms(const Tensor& boxes, const Tensor& scores, double iou_threshold,
                       const std::optional<Tensor>& classes) {
   MASKRCNN_CHECK(boxes.dim() == 2 && boxes.size(1) == 4, "nms: boxes must be (N, 4), got ", shape_of(boxes));
   MASKRCNN_CHECK(boxes.scalar_type() == ScalarType::Float, "nms: boxes must be float32, got ", dtype_of(boxes));
-  check_nms_tensor("scores", scores, boxes.size(0), ScalarType::Float, "float32");
+  check_vector("nms", "scores", scores, boxes.size(0), ScalarType::Float);
   check_same_device("nms", "scores", scores, boxes);
   check_not_nan("nms", "iou_threshold", iou_threshold);
   if (!classes) return;
-  check_nms_tensor("classes", *classes, boxes.size(0), ScalarType::Long, "int64");
+  check_vector("nms", "classes", *classes, boxes.size(0), ScalarType::Long);
   check_same_device("nms", "classes", *classes, boxes);
 }
 }  // namespace maskrcnn

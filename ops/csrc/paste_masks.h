@@ -9,7 +9,7 @@
 namespace maskrcnn {
 
 // Up to here a pixel's centre is exact in float32 and an image's area fits COCO's 32-bit counts.
-constexpr int64_t kLongestSide = 65535;
+constexpr int64_t kLongestPlaneSide = 65535;
 
 // The part of the contract that both mask ops share.
 inline void check_masks_and_boxes(const char* op, const Tensor& probs, const Tensor& boxes) {
@@ -19,12 +19,13 @@ inline void check_masks_and_boxes(const char* op, const Tensor& probs, const Ten
   MASKRCNN_CHECK(boxes.dim() == 2 && boxes.size(0) == probs.size(0) && boxes.size(1) == 4, op, ": boxes must be (",
                  probs.size(0), ", 4), got ", shape_of(boxes));
   MASKRCNN_CHECK(boxes.scalar_type() == ScalarType::Float, op, ": boxes must be float32, got ", dtype_of(boxes));
+  check_same_device(op, "boxes", boxes, probs);
 }
 
 inline void check_paste_masks(const Tensor& probs, const Tensor& boxes, int64_t height, int64_t width) {
   check_masks_and_boxes("paste_masks", probs, boxes);
-  MASKRCNN_CHECK(height > 0 && height <= kLongestSide && width > 0 && width <= kLongestSide,
-                 "paste_masks: height and width must be from 1 to ", kLongestSide, ", got ", height, " and ", width);
+  MASKRCNN_CHECK(height > 0 && height <= kLongestPlaneSide && width > 0 && width <= kLongestPlaneSide,
+                 "paste_masks: height and width must be from 1 to ", kLongestPlaneSide, ", got ", height, " and ", width);
 }
 
 }  // namespace maskrcnn

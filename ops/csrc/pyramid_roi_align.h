@@ -46,8 +46,7 @@ inline void check_levels(const std::vector<Tensor>& levels) {
                    name, " must be (", first.size(0), ", ", first.size(1), ", H, W), got ", shape_of(levels[i]));
     MASKRCNN_CHECK(levels[i].scalar_type() == first.scalar_type(), "pyramid_roi_align: ", name, " must be ",
                    dtype_of(first), " as level0, got ", dtype_of(levels[i]));
-    MASKRCNN_CHECK(levels[i].device() == first.device(), "pyramid_roi_align: ", name,
-                   " must be on the device of level0");
+    check_same_device("pyramid_roi_align", name.c_str(), levels[i], first);
   }
 }
 
@@ -70,12 +69,9 @@ inline void check_boxes_and_counts(const Tensor& boxes, const Tensor& counts, co
                  "pyramid_roi_align: boxes must be (", images, ", P, 4) or (K, 4), got ", shape_of(boxes));
   MASKRCNN_CHECK(boxes.scalar_type() == ScalarType::Float, "pyramid_roi_align: boxes must be float32, got ",
                  dtype_of(boxes));
-  MASKRCNN_CHECK(counts.dim() == 1 && counts.size(0) == images, "pyramid_roi_align: counts must be (", images,
-                 ",), got ", shape_of(counts));
-  MASKRCNN_CHECK(counts.scalar_type() == ScalarType::Long, "pyramid_roi_align: counts must be int64, got ",
-                 dtype_of(counts));
-  MASKRCNN_CHECK(boxes.device() == level0.device(), "pyramid_roi_align: boxes must be on the device of level0");
-  MASKRCNN_CHECK(counts.device() == level0.device(), "pyramid_roi_align: counts must be on the device of level0");
+  check_vector("pyramid_roi_align", "counts", counts, images, ScalarType::Long);
+  check_same_device("pyramid_roi_align", "boxes", boxes, level0);
+  check_same_device("pyramid_roi_align", "counts", counts, level0);
 }
 
 inline void check_pyramid_roi_align(const Tensor& boxes, const Tensor& counts, const std::vector<Tensor>& levels,

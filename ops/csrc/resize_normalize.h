@@ -15,7 +15,7 @@
 namespace maskrcnn {
 
 // Above it float32 no longer names every pixel.
-constexpr int64_t kLongestSide = int64_t{1} << 24;
+constexpr int64_t kLongestPictureSide = int64_t{1} << 24;
 
 inline void check_picture(const Tensor& image, const Tensor& first, size_t index) {
   // TorchScript merges equal lists, and the stable ABI empties a list as it reads it.
@@ -24,11 +24,10 @@ inline void check_picture(const Tensor& image, const Tensor& first, size_t index
   MASKRCNN_CHECK(image.scalar_type() == ScalarType::Byte && image.dim() == 3 && image.size(2) == 3,
                  "resize_normalize: images[", index, "] must be (H, W, 3) uint8, got ", shape_of(image), " ",
                  dtype_of(image));
-  MASKRCNN_CHECK(std::min(image.size(0), image.size(1)) >= 1 && std::max(image.size(0), image.size(1)) <= kLongestSide,
-                 "resize_normalize: images[", index, "] must have sides in [1, ", kLongestSide, "], got ",
+  MASKRCNN_CHECK(std::min(image.size(0), image.size(1)) >= 1 && std::max(image.size(0), image.size(1)) <= kLongestPictureSide,
+                 "resize_normalize: images[", index, "] must have sides in [1, ", kLongestPictureSide, "], got ",
                  shape_of(image));
-  MASKRCNN_CHECK(image.is_cpu() == first.is_cpu() && image.get_device_index() == first.get_device_index(),
-                 "resize_normalize: images[", index, "] must be on the device of images[0], got another");
+  check_same_device("resize_normalize", text("images[", index, "]").c_str(), image, first);
 }
 
 inline void check_sizes(const Tensor& sizes, int64_t count, int64_t height, int64_t width) {
@@ -36,8 +35,8 @@ inline void check_sizes(const Tensor& sizes, int64_t count, int64_t height, int6
                      sizes.size(1) == 2 && sizes.is_cpu(),
                  "resize_normalize: sizes must be (", count, ", 2) int64 on the CPU, got ", shape_of(sizes), " ",
                  dtype_of(sizes), sizes.is_cpu() ? "" : " on another device");
-  MASKRCNN_CHECK(std::min(height, width) >= 1 && std::max(height, width) <= kLongestSide,
-                 "resize_normalize: height and width must be in [1, ", kLongestSide, "], got ", height, " and ", width);
+  MASKRCNN_CHECK(std::min(height, width) >= 1 && std::max(height, width) <= kLongestPictureSide,
+                 "resize_normalize: height and width must be in [1, ", kLongestPictureSide, "], got ", height, " and ", width);
   const int64_t* size = sizes.const_data_ptr<int64_t>();
   for (int64_t index = 0; index < count; ++index, size += sizes.stride(0)) {
     const int64_t rows = size[0], columns = size[sizes.stride(1)];
@@ -67,8 +66,7 @@ inline void check_resize_normalize(const std::vector<Tensor>& images, const Tens
                  "resize_normalize: divisor must be finite and not 0, got ", divisor);
   MASKRCNN_CHECK(filter == "bilinear" || filter == "pillow",
                  "resize_normalize: filter must be 'bilinear' or 'pillow', got '", filter, "'");
-  MASKRCNN_CHECK(dtype == ScalarType::Float || dtype == ScalarType::Half || dtype == ScalarType::BFloat16,
-                 "resize_normalize: dtype must be float32, float16 or bfloat16, got ",
+  MASKRCNN_CHECK(is_feature_dtype(dtype), "resize_normalize: dtype must be float32, float16 or bfloat16, got ",
                  torch::headeronly::toString(dtype));
 }
 

@@ -31,7 +31,7 @@ inline void check_roi_align(const Tensor& features, const Tensor& rois, double s
   check_pooled_map("roi_align", "features", features);
   MASKRCNN_CHECK(rois.dim() == 2 && rois.size(1) == 5, "roi_align: rois must be (N, 5), got ", shape_of(rois));
   MASKRCNN_CHECK(rois.scalar_type() == ScalarType::Float, "roi_align: rois must be float32, got ", dtype_of(rois));
-  MASKRCNN_CHECK(rois.device() == features.device(), "roi_align: rois must be on the device of features");
+  check_same_device("roi_align", "rois", rois, features);
   MASKRCNN_CHECK(spatial_scale > 0 && std::isfinite(spatial_scale),
                  "roi_align: spatial_scale must be positive and finite, got ", spatial_scale);
   check_bins("roi_align", pooled_height, pooled_width, sampling_ratio);

@@ -89,10 +89,11 @@ C10_HOST_DEVICE inline bool locate(float position, int64_t size, Neighbours& cel
   return true;
 }
 
-// Adds a weight to one of the last two taps or starts a new one. Samples move one way, so that a cell met
-// before can only be one of those two, and each cell gets one tap.
+// Adds a weight to one of the last three taps or starts a new one, so that each cell gets one tap: samples move one
+// way, and a cell met before is one of the last two where they go up. Where they go down (an inverted box) it may be
+// the one before: the first sample's upper cell lies behind its lower one and the second sample's.
 C10_HOST_DEVICE inline int64_t add_tap(Tap* taps, int64_t count, int64_t offset, float weight) {
-  for (int64_t back = 1; back <= 2 && back <= count; ++back)
+  for (int64_t back = 1; back <= 3 && back <= count; ++back)
     if (taps[count - back].offset == offset) {
       taps[count - back].weight += weight;
       return count;

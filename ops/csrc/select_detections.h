@@ -59,12 +59,8 @@ inline void check_select_images(const Tensor& proposals, const Tensor& counts, c
                  "select_detections: proposals must be (B, P, 4), got ", shape_of(proposals));
   MASKRCNN_CHECK(proposals.scalar_type() == ScalarType::Float, "select_detections: proposals must be float32, got ",
                  dtype_of(proposals));
-  const int64_t images = proposals.size(0);
-  MASKRCNN_CHECK(counts.dim() == 1 && counts.size(0) == images, "select_detections: counts must be (", images,
-                 ",), got ", shape_of(counts));
-  MASKRCNN_CHECK(counts.scalar_type() == ScalarType::Long, "select_detections: counts must be int64, got ",
-                 dtype_of(counts));
-  check_image_sizes("select_detections", image_sizes, images);
+  check_vector("select_detections", "counts", counts, proposals.size(0), ScalarType::Long);
+  check_image_sizes("select_detections", image_sizes, proposals.size(0));
 }
 
 inline void check_select_detections(const Tensor& class_scores, const Tensor& box_deltas, const Tensor& proposals,

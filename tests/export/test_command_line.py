@@ -1,4 +1,4 @@
-"""The whole way, with the demo model: a .mar that says what it is, the same each time."""
+"""The whole way, with a tiny model from a float16 checkpoint: a .mar that says what it is, the same each time."""
 
 import json
 import os
@@ -12,10 +12,12 @@ import pytest
 import torch
 import yaml
 
+from export import trace
 from export.archive import REPOSITORY
 from export.command_line import main
 from handler.model_card import ModelCard
 from tests.export import tiny
+from tests.export.test_trace import tiny_model
 
 FAST = ["--pre-nms-top-n", "60", "--post-nms-top-n", "50"]
 
@@ -107,6 +109,20 @@ def test_says_what_does_not_fit(
     filled = [argument.format(checkpoint=checkpoint) for argument in arguments]
     assert main([*filled, "--out", str(tmp_path / "store")]) == 2
     assert message in capsys.readouterr().err
+    assert not (tmp_path / "store").exists()
+
+
+def test_nothing_is_packed_that_does_not_hold(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = trace.save
+
+    def save_another(_: torch.jit.ScriptModule, path: Path) -> None:
+        save(trace.trace(tiny_model()), path)
+
+    monkeypatch.setattr(trace, "save", save_another)
+    assert main([str(checkpoint), "--out", str(tmp_path / "store"), *FAST]) == 2
+    assert "the trace differs from the model in" in capsys.readouterr().err
     assert not (tmp_path / "store").exists()
 
 

@@ -24,6 +24,14 @@ def test_neighbours_in_score_may_swap_places() -> None:
     assert compare_answers(swapped, expected) == Differences(0.0, 0.0, 0.0)
 
 
+def test_no_others_may_swap_places() -> None:
+    expected = answer()
+    expected[1][0] = expected[1][1] + 1.5e-3  # near enough to be taken for the other, too far to swap
+    swapped = [part[[1, 0, 2]] for part in expected[:4]] + [expected[4]]
+    with pytest.raises(ExportError, match=r"scores are 0.0015 apart swapped places"):
+        compare_answers(swapped, expected)
+
+
 def test_finds_the_largest_difference() -> None:
     expected, found = answer(), answer()
     found[3] = expected[3].clone()

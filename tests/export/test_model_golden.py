@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from export import trace
 from export.comparison import Differences, compare_answers
 from export.model import MaskRCNN
 from export.presets import preset
@@ -64,10 +65,21 @@ def test_features_and_proposals_are_torchvisions(golden: Any, model: MaskRCNN, b
         assert (apart > 0.05).sum() <= 10  # neighbours whose scores are rounding apart may swap
 
 
+@pytest.fixture(scope="module", params=["eager", "traced"])
+def network(request: pytest.FixtureRequest, model: MaskRCNN, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The model as it is, and as a worker loads it."""
+    if request.param == "eager":
+        return model
+    path = tmp_path_factory.mktemp("golden") / "model.pt"
+    trace.save(trace.trace(model), path)
+    return torch.jit.load(path)
+
+
 @torch.inference_mode()
-def test_answers_are_torchvisions(golden: Any, model: MaskRCNN, batch: tuple[Tensor, Tensor]) -> None:
+def test_answers_are_torchvisions(golden: Any, network: Any, batch: tuple[Tensor, Tensor]) -> None:
+    """Count and labels exactly; the order too, except among scores closer than 1e-3."""
     parts = ("boxes_net", "scores", "labels", "mask_probs")
     expected = [torch.cat([torch.from_numpy(golden[f"{part}_{index}"]) for index in range(2)]) for part in parts]
     expected.append(torch.tensor([len(golden["boxes_0"]), len(golden["boxes_1"])]))
-    found = model(*batch)
+    found = network(*batch)
     assert compare_answers(found, expected).beyond(Differences(boxes=0.05, scores=2e-3, masks=1e-2)) == []

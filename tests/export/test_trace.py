@@ -123,11 +123,39 @@ class KeepsATensor(nn.Module):
         return values + NEITHER_PARAMETER_NOR_BUFFER
 
 
+class KeepsADeviceForSegment(MaskRCNN):
+    """Deep in the network: its own graph of the method holds a call only."""
+
+    def __init__(self) -> None:
+        weights, found = import_torchvision(tiny.state_dict())
+        super().__init__(weights, found, CONVENTIONS)
+        self.mask_head.convs.append(KeepsAChannel())
+
+
+class KeepsAChannel(nn.Module):
+    def forward(self, features: Tensor) -> Tensor:
+        return features + torch.zeros(1, device=features.device)
+
+
 @pytest.mark.parametrize("module", [KeepsADevice(), KeepsATensor()])
 def test_refuses_what_belongs_to_this_machine(module: nn.Module) -> None:
     traced = torch.jit.trace(module, torch.zeros(3), check_trace=False)
     with pytest.raises(ExportError, match="keeps a"):
         trace.refuse_constants(traced.graph, "forward")
+
+
+def test_refuses_a_network_that_keeps_a_device_in_a_layer() -> None:
+    with pytest.raises(ExportError, match="keeps a DeviceObjType"):
+        trace.trace(KeepsADeviceForSegment())
+
+
+def test_no_device_stands_in_the_graphs(saved: Path) -> None:
+    loaded = torch.jit.load(saved)
+    for method in ("forward", "detect", "segment"):
+        graph = getattr(loaded, method).inlined_graph
+        kinds = {node.output().type().kind() for node in graph.findAllNodes("prim::Constant")}
+        assert "IntType" in kinds  # it is the whole network that is searched
+        assert "DeviceObjType" not in kinds
 
 
 def test_stays_exportable(model: MaskRCNN) -> None:

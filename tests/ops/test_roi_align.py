@@ -53,6 +53,18 @@ def test_named_cases(rows: list[list[float]], ratio: int, aligned: bool, device:
     torch.testing.assert_close(pooled.cpu(), expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("ratio", [2, 3, 8, 24])
+@pytest.mark.parametrize("side", [1, 2, 3, 8])
+def test_long_grids_on_small_maps(side: int, ratio: int, device: torch.device) -> None:
+    """Samples that go up, down and past both edges never read more cells than a side of the map has."""
+    ends = (-3.0, 0.7, 3.2, 6.3, 12.0)
+    rois = torch.tensor([[0, x1, x1, x2, x2] for x1 in ends for x2 in ends])
+    maps = features(channels=1, height=side, width=side)
+    pooled = ops.roi_align(maps.to(device), rois.to(device), 1.0, 1, 1, ratio, True)
+    expected = reference_roi_align(maps, rois, 1.0, 1, 1, ratio, True)
+    torch.testing.assert_close(pooled.cpu(), expected, rtol=0, atol=1e-4)  # sums of up to 576 samples
+
+
 @pytest.mark.parametrize("key", [key for key in GOLDEN if key.startswith("out_aligned")])
 def test_torchvision(key: str, device: torch.device) -> None:
     match = re.fullmatch(r"out_aligned([01])_sr(-?\d)_(\d+)x(\d+)", key)

@@ -25,7 +25,7 @@ inline void read_scores(const Tensor& class_scores, int64_t from, int64_t to, Ac
   const int64_t classes = class_scores.size(1), by_row = class_scores.stride(0), by_class = class_scores.stride(1);
   visit_features(class_scores, [&](const auto* logits) {
     for (int64_t row = from; row < to; ++row, out += classes) {
-      for (int64_t i = 0; i < classes; ++i) out[i] = static_cast<float>(logits[row * by_row + i * by_class]);
+      for (int64_t i = 0; i < classes; ++i) out[i] = to_float(logits[row * by_row + i * by_class]);
       activate(out, classes, activation);
     }
   });

@@ -39,7 +39,7 @@ class KeptBoxes {
   static constexpr int64_t kLanes = 64;
 
   struct Chunk {
-    float x1[kLanes], y1[kLanes], x2[kLanes], y2[kLanes], area[kLanes];
+    float x1[kLanes] = {}, y1[kLanes] = {}, x2[kLanes] = {}, y2[kLanes] = {}, area[kLanes];
 
     // A NaN suppresses nothing, so lanes not yet used need no mask.
     Chunk() { std::fill_n(area, kLanes, std::numeric_limits<float>::quiet_NaN()); }

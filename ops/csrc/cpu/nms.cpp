@@ -6,6 +6,7 @@
 #include <torch/csrc/stable/library.h>
 
 #include "greedy_nms.h"
+#include "parallel.h"
 
 namespace maskrcnn {
 namespace {
@@ -45,7 +46,7 @@ std::vector<char> kept_boxes(const Box* boxes, std::vector<int64_t> order, const
   std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return classes[a] < classes[b]; });
   const std::vector<int64_t> starts = class_starts(order, classes);
   // With one class the loop does not fork, so the suppression in it may.
-  torch::stable::parallel_for(0, static_cast<int64_t>(starts.size()) - 1, 1, [&](int64_t from, int64_t to) {
+  parallel(static_cast<int64_t>(starts.size()) - 1, 1, [&](int64_t from, int64_t to) {
     for (int64_t i = from; i < to; ++i)
       keep_within(boxes, order.data() + starts[i], starts[i + 1] - starts[i], overlap, keep.data());
   });
@@ -63,10 +64,10 @@ Tensor nms_cpu(const Tensor& boxes, const Tensor& scores, double iou_threshold, 
                bool legacy, bool inclusive) {
   check_nms(boxes, scores, iou_threshold, classes);
   const Tensor corners = torch::stable::contiguous(boxes), ranks = torch::stable::contiguous(scores);
-  const std::optional<Tensor> groups = classes ? std::optional(torch::stable::contiguous(*classes)) : std::nullopt;
+  if (classes) classes = torch::stable::contiguous(*classes);
   std::vector<int64_t> order = best_first(ranks.const_data_ptr<float>(), ranks.size(0));
   const std::vector<char> keep = kept_boxes(static_cast<const Box*>(corners.const_data_ptr()), order,
-                                            groups ? groups->const_data_ptr<int64_t>() : nullptr,
+                                            classes ? classes->const_data_ptr<int64_t>() : nullptr,
                                             overlap_rule(iou_threshold, legacy, inclusive));
   std::erase_if(order, [&](int64_t i) { return !keep[i]; });
   return to_tensor(order, boxes);

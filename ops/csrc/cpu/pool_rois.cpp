@@ -115,7 +115,7 @@ class Pooling {
       Tap* taps = scratch.rows.data();
       const Taps rows{taps, bin_taps(y, bin, map->height, map->row_stride, scale, taps)};
       for (int64_t column = 0; column < bins_.width; ++column)
-        pool_bin(image, rows, {&scratch.columns[column * column_taps_], scratch.column_counts[column]}, channels_,
+        pool_bin(image, rows, {scratch.columns.data() + column * column_taps_, scratch.column_counts[column]}, channels_,
                  out + column * channels_);
     }
   }
@@ -127,7 +127,7 @@ class Pooling {
   void set_columns(const RoiAxis& x, const FeatureMap& map, Scratch& scratch) const {
     for (int64_t column = 0; column < bins_.width; ++column)
       scratch.column_counts[column] =
-          bin_taps(x, column, map.width, map.cell_stride, 1.0f, &scratch.columns[column * column_taps_]);
+          bin_taps(x, column, map.width, map.cell_stride, 1.0f, scratch.columns.data() + column * column_taps_);
   }
 
   const std::vector<FeatureMap>& maps_;

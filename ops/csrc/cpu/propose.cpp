@@ -5,6 +5,7 @@
 #include "best_scores.h"
 #include "feature_view.h"
 #include "greedy_nms.h"
+#include "parallel.h"
 
 namespace maskrcnn {
 namespace {
@@ -37,7 +38,7 @@ std::vector<RankedScore> best_logits(const ProposeLevel& level, int64_t image, i
     for (int64_t row = 0; row < level.height; ++row)
       for (int64_t column = 0; column < level.width; ++column)
         for (int64_t anchor = 0; anchor < level.anchors; ++anchor)
-          best.offer(static_cast<float>(logits[anchor * by_anchor + row * by_row + column * by_column]), number++);
+          best.offer(to_float(logits[anchor * by_anchor + row * by_row + column * by_column]), number++);
   });
   return best.take();
 }
@@ -50,7 +51,7 @@ Box decode_anchor(const ProposeLevel& level, const Feature* deltas, const Box* c
   const int64_t row = cell / level.width, column = cell % level.width;
   deltas += 4 * anchor * level.deltas.stride(1) + row * level.deltas.stride(2) + column * level.deltas.stride(3);
   float delta[4];
-  for (int64_t i = 0; i < 4; ++i) delta[i] = static_cast<float>(deltas[i * level.deltas.stride(1)]);
+  for (int64_t i = 0; i < 4; ++i) delta[i] = to_float(deltas[i * level.deltas.stride(1)]);
   return decode(anchor_at(cells[anchor], row, column, strides.y, strides.x), delta, options.weights,
                 options.overlap.extra);
 }
@@ -120,7 +121,7 @@ Result propose_images(const Tensor& image_sizes, const Tensor& cell_anchors, con
   const auto* size = image_sizes.const_data_ptr<int64_t>();
   const auto* cells = static_cast<const Box*>(cell_anchors.const_data_ptr());
   std::vector<Proposals> found(images * depth);
-  torch::stable::parallel_for(0, images * depth, 1, [&](int64_t from, int64_t to) {
+  parallel(images * depth, 1, [&](int64_t from, int64_t to) {
     for (int64_t i = from; i < to; ++i) {
       const int64_t image = i / depth, l = i % depth;
       found[i] = propose_level(levels[l], {image, size[2 * image], size[2 * image + 1]},

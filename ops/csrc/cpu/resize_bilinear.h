@@ -1,6 +1,7 @@
 // Filter `bilinear` of resize_normalize: normalises the pixels it reads, then interpolates.
 #pragma once
 #include "../resize_normalize.h"
+#include "feature_types.h"
 #include "resize_rows.h"
 
 namespace maskrcnn {
@@ -35,7 +36,7 @@ class Bilinear {
     const float down = tap.fraction, up = 1 - down;
     const int64_t length = 3 * picture_.width;
     for (int64_t index = 0; index < length; ++index)
-      out[index] = static_cast<Out>(upper[index] * up + lower[index] * down);
+      out[index] = from_float<Out>(upper[index] * up + lower[index] * down);
   }
 
  private:

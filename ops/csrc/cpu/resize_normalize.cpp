@@ -7,9 +7,8 @@
 
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
-#include <torch/headeronly/util/BFloat16.h>
-#include <torch/headeronly/util/Half.h>
 
+#include "feature_types.h"
 #include "multiversion.h"
 #include "resize_bilinear.h"
 #include "resize_pillow.h"
@@ -29,7 +28,7 @@ struct Normalisation {
     Table<T> table;
     for (int channel = 0; channel < 3; ++channel)
       for (int pixel = 0; pixel < 256; ++pixel)
-        table.value[channel][pixel] = static_cast<T>(
+        table.value[channel][pixel] = from_float<T>(
             normalised(static_cast<uint8_t>(pixel), static_cast<float>(divisor), static_cast<float>(mean[channel]),
                        static_cast<float>(std[channel])));
     return table;
@@ -134,9 +133,9 @@ Tensor resize_normalize_cpu(const std::vector<Tensor>& images, const Tensor& siz
                                           std::nullopt, std::nullopt, torch::headeronly::MemoryFormat::ChannelsLast);
   const Normalisation normalisation{mean, std, divisor};
   if (wanted == ScalarType::Half)
-    resize_onto<c10::Half>(out, pictures, normalisation, filter);
+    resize_onto<Float16>(out, pictures, normalisation, filter);
   else if (wanted == ScalarType::BFloat16)
-    resize_onto<c10::BFloat16>(out, pictures, normalisation, filter);
+    resize_onto<BFloat16>(out, pictures, normalisation, filter);
   else
     resize_onto<float>(out, pictures, normalisation, filter);
   return out;

@@ -5,6 +5,7 @@
 
 #include "best_scores.h"
 #include "class_scores.h"
+#include "parallel.h"
 
 namespace maskrcnn {
 namespace {
@@ -40,7 +41,7 @@ Box decode_class(const Candidates& image, const Tensor& box_deltas, int64_t row,
   float delta[4];
   visit_features(box_deltas, [&](const auto* deltas) {
     deltas += (image.first_row + row) * box_deltas.stride(0) + first * box_deltas.stride(1);
-    for (int64_t i = 0; i < 4; ++i) delta[i] = static_cast<float>(deltas[i * box_deltas.stride(1)]);
+    for (int64_t i = 0; i < 4; ++i) delta[i] = to_float(deltas[i * box_deltas.stride(1)]);
   });
   return clip(decode(image.proposals[row], delta, options.weights, options.overlap.extra), image.height, image.width,
               options.overlap.extra);
@@ -128,7 +129,7 @@ Results select_images(const Tensor& class_scores, const Tensor& box_deltas, cons
   const auto* count = counts.const_data_ptr<int64_t>();
   const auto* size = image_sizes.const_data_ptr<int64_t>();
   const Results results(proposals, images, options.max_detections);
-  torch::stable::parallel_for(0, images, 1, [&](int64_t from, int64_t to) {
+  parallel(images, 1, [&](int64_t from, int64_t to) {
     for (int64_t i = from; i < to; ++i) {
       const int64_t first = i * rows;
       const Candidates image{first, std::clamp<int64_t>(count[i], 0, rows), size[2 * i], size[2 * i + 1],
