@@ -36,6 +36,7 @@ class Serving:
             "maxWorkers": self.workers,
             "responseTimeout": self.response_timeout,
             "startupTimeout": self.startup_timeout,
+            "deviceType": "cpu",  # else TorchServe assigns a GPU where there is one: there are no kernels for it
             "detection": {
                 "max_pixels": self.max_pixels,
                 "threads": "auto",

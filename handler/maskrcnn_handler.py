@@ -75,8 +75,8 @@ class MaskRCNNHandler:
 def _load(context: "Context") -> "Worker":
     from handler.worker import Worker  # here, so that a file missing from the archive is a 503 with its name
 
-    if context.system_properties["gpu_id"] is not None:
-        logger.warning("TorchServe assigned a GPU, but this version computes on the CPU")
+    if context.system_properties["gpu_id"] is not None:  # crawling on the CPU in silence would be worse
+        raise RuntimeError("TorchServe assigned a GPU, but this version computes on the CPU only: set deviceType: cpu")
     version = context.manifest["model"].get("modelVersion", "")
     folder = Path(context.system_properties["model_dir"])
     return Worker.load(folder, context.model_yaml_config, context.model_name, version)

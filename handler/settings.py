@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 SECTION = "detection"
+MOST_BYTES_OF_A_BATCH = 33_000_000  # a little below max_response_size of our config.properties
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,9 @@ class Settings:
         mask_threshold: Probability that makes a pixel part of an instance; None: the model card's.
         max_pixels: Pictures with more pixels are refused.
         max_pass_size: Most pictures that share one run of the network; more run one pass after the other.
-        max_reply_bytes: Longer replies are refused, each for itself. The replies of one batch travel together and
-            TorchServe kills a worker that sends more than ``max_response_size``: keep ``batchSize`` times this below.
+        max_reply_bytes: Longer replies are refused, each for itself. The replies of a batch travel together and
+            TorchServe kills a worker that sends more than ``max_response_size`` of ``config.properties``, so
+            ``batchSize`` times this must stay below ``MOST_BYTES_OF_A_BATCH``.
         threads: Threads of the worker; None: ``auto``, its share of the cores.
         workers: Workers that share the machine, from ``maxWorkers`` or ``minWorkers``; not part of the section.
         warm_up_sizes: (height, width) of the pictures that are computed once before the worker is ready;
@@ -67,7 +69,13 @@ class Settings:
             values["threads"] = None
         if _are_sizes(values.get("warm_up_sizes")):
             values["warm_up_sizes"] = tuple((height, width) for height, width in values["warm_up_sizes"])
-        return cls(**values, workers=_workers(config))
+        most = MOST_BYTES_OF_A_BATCH // max(1, config.get("batchSize") or 1)
+        values.setdefault("max_reply_bytes", min(cls.max_reply_bytes, most))
+        made = cls(**values, workers=_workers(config))
+        _check(
+            made.max_reply_bytes <= most, "max_reply_bytes", f"at most {most} at this batchSize", made.max_reply_bytes
+        )
+        return made
 
     def thread_count(self) -> int:
         """Threads of this worker: as set, or its share of the cores that the process may use.

@@ -155,3 +155,13 @@ def test_a_jpeg_as_a_form_field(loaded: MaskRCNNHandler) -> None:
     context = context_of(1)
     jpeg = encoded(Image.new("RGB", (20, 10), (0, 0, 0)), "JPEG")
     assert json.loads(loaded.handle([{"data": bytearray(jpeg)}], context)[0])["detections"] == []
+
+
+def test_an_assigned_gpu_is_refused(tmp_path: Path) -> None:
+    context = context_of(1, tmp_path)
+    context.system_properties["gpu_id"] = 0
+    handler = MaskRCNNHandler()
+    handler.initialize(context)
+    (reply,) = handler.handle([{"body": bytearray(picture(10, 20, count=1))}], context)
+    assert statuses(context, 1) == [(503, "Service Unavailable")]
+    assert "set deviceType: cpu" in json.loads(reply)["error"]["message"]

@@ -26,6 +26,12 @@ def test_every_key_is_read() -> None:
     assert Settings.from_config({"maxWorkers": 2, "detection": section}) == expected
 
 
+def test_the_replies_of_a_batch_fit_into_one_message() -> None:
+    assert Settings.from_config({"minWorkers": 1, "batchSize": 33}).max_reply_bytes == 1_000_000
+    with pytest.raises(ValueError, match="max_reply_bytes must be at most 2062500 at this batchSize, got 4000000"):
+        Settings.from_config({"batchSize": 16, "detection": {"max_reply_bytes": 4_000_000}})
+
+
 @pytest.mark.parametrize(
     ("section", "text"),
     [
