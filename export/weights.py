@@ -55,7 +55,7 @@ def _check_tensor(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
         )
     if not tensor.is_floating_point():
         raise ExportError(f"key {foreign_name(name)} must hold floats, found {tensor.dtype}; is the file quantised?")
-    if not bool(tensor.isfinite().all()):
+    if not bool(tensor.float().isfinite().all()):
         raise ExportError(f"key {foreign_name(name)} holds NaN or infinity: did the training diverge?")
 
 

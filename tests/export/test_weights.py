@@ -87,6 +87,11 @@ RUINED = {
     ),
     "not square": ({"roi_heads.box_head.fc6.weight": torch.ones(24, 16 * 48)}, "of a square grid, got 768 inputs"),
     "no rank": ({"roi_heads.box_head.fc6.weight": torch.tensor(1.0)}, "must have more than 1 dimensions"),
+    "no channels": ({"backbone.fpn.inner_blocks.0.0.weight": torch.ones(0, 16, 1, 1)}, "must not be empty, got (0, 16"),
+    "huge number": (
+        {"backbone.body.layer1.999999999.conv1.weight": torch.ones(1)},
+        "key backbone.body.layer1.999999999.conv1.weight counts further than the",
+    ),
     "unexpected": ({"rpn.head.extra.weight": torch.ones(1)}, "unexpected key rpn.head.extra.weight: it is not part"),
     "superfluous shortcut": (
         {"backbone.body.layer2.1.downsample.0.weight": torch.ones(32, 32, 1, 1)},
