@@ -108,6 +108,7 @@ RUINED = {
     "keypoints": ({"roi_heads.keypoint_head.0.weight": torch.ones(1)}, "a keypoint model"),
     "extra levels": ({"backbone.fpn.extra_blocks.p6.weight": torch.ones(1)}, "extra levels"),
     "integers": ({"rpn.head.conv.0.0.bias": torch.ones(16, dtype=torch.int8)}, "must hold floats, found torch.int8"),
+    "variance": ({"backbone.body.bn1.running_var": -torch.ones(8)}, "body.bn1.running_var holds a negative variance"),
     "NaN": ({"rpn.head.conv.0.0.bias": torch.full((16,), torch.nan)}, "rpn.head.conv.0.0.bias holds NaN"),
 }
 
@@ -116,6 +117,11 @@ RUINED = {
 def test_names_what_does_not_fit(changes: dict[str, Tensor | None], message: str) -> None:
     with pytest.raises(ExportError, match=re.escape(message)):
         import_torchvision(changed(changes))
+
+
+def test_reads_8_bit_floats() -> None:
+    name = "rpn.head.conv.0.0.bias"
+    assert import_torchvision(tiny.state_dict() | {name: torch.ones(16).to(torch.float8_e4m3fn)})[0]
 
 
 def test_refuses_a_classifier() -> None:
