@@ -204,7 +204,11 @@ def start(home: Path, archives: dict[str, Path], config: Path, addresses: Addres
     if (last := TorchServe._read(home)) and not last.is_running():
         last.stop()  # killed from outside, it left its extracted models behind
     temporary = Path(tempfile.mkdtemp(prefix="torchserve-", dir=_folder_for_sockets()))
-    pid = _launch(home, temporary, stores.pop(), archives, own_config)
+    try:
+        pid = _launch(home, temporary, stores.pop(), archives, own_config)
+    except Exception:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
     server = TorchServe(
         home,
         temporary,

@@ -46,9 +46,11 @@ def test_what_a_killed_server_left_is_removed_at_the_next_start(
         raise ServerError("not launched")
 
     monkeypatch.setattr("server.torchserve._launch", no_launch)
+    monkeypatch.setattr("server.torchserve._folder_for_sockets", lambda: str(tmp_path))
     with pytest.raises(ServerError, match="not launched"):
         start(tmp_path, {"model": tmp_path / "model.mar"}, CONFIG, Addresses.free())
     assert not killed.temporary.exists()
+    assert not list(tmp_path.glob("torchserve-*"))  # nor does the start that failed leave anything
 
 
 def test_a_socket_fits_below_a_long_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
