@@ -7,7 +7,8 @@ PYTHON      ?= python3
 VENV        ?= .venv
 PY          := $(VENV)/bin/python
 CXX         ?= g++
-NAME        ?= demo
+# Not from the environment: some systems keep the name of the machine in NAME.
+NAME        := demo
 STORE       ?= model_store
 PORT        ?= 8080
 IMAGE       ?= demo/pictures/shapes_02.jpg
@@ -16,6 +17,12 @@ MAR         := $(STORE)/$(NAME).mar
 INSTALLED   := $(VENV)/.installed
 MAKEFLAGS   += --no-print-directory
 
+ifneq ($(words $(NAME))$(findstring /,$(NAME)),1)
+$(error NAME must be one word without '/', got '$(NAME)')
+endif
+ifneq ($(word 2,$(CHECKPOINT))$(word 2,$(LABELS)),)
+$(error make takes no paths with spaces: rename the file, or call $(PY) -m export yourself)
+endif
 ifeq ($(NAME),demo)
 CHECKPOINT  ?= demo/shapes.pth
 PRESET      ?= demo
@@ -52,7 +59,10 @@ $(EXPORTED_WITH): FORCE
 	@mkdir -p $(@D)
 	@echo '$(CHECKPOINT) $(EXPORT_ARGS)' | cmp -s - $@ || echo '$(CHECKPOINT) $(EXPORT_ARGS)' > $@
 
-$(MAR): $(CHECKPOINT) $(EXPORTED_WITH) $(OPS_LIBRARY) $(wildcard export/*.py export/*/*.py handler/*.py ops/*.py)
+$(CHECKPOINT) $(LABELS):
+	@echo 'error: $@ does not exist'; exit 2
+
+$(MAR): $(CHECKPOINT) $(LABELS) $(EXPORTED_WITH) $(OPS_LIBRARY) $(wildcard export/*.py export/*/*.py handler/*.py ops/*.py)
 	$(PY) -m export $(CHECKPOINT) --name $(NAME) --out $(STORE) $(EXPORT_ARGS)
 else
 $(MAR):
@@ -67,8 +77,8 @@ stop: ## Stop that TorchServe
 	@$(PY) -m server stop
 
 predict: ## Send IMAGE=..., print the detections, write the picture with masks
-	@$(PY) -m handler.client $$($(PY) -m server url --name $(NAME)) $(IMAGE) \
-	  --token "$$($(PY) -m server token)" --out $(PREDICTIONS)
+	@url=$$($(PY) -m server url --name $(NAME)) && token=$$($(PY) -m server token) && \
+	  $(PY) -m handler.client "$$url" $(IMAGE) --token "$$token" --out $(PREDICTIONS)
 
 # PYTEST_ARGS, for example -m slow or -k nms
 test: $(INSTALLED) $(OPS_LIBRARY) ## Run the tests, a real TorchServe included (SLOW=1: the slow ones too)

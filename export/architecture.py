@@ -111,13 +111,18 @@ def _dim(shapes: Shapes, name: str, axis: int) -> int:
         raise ExportError(f"missing key {foreign_name(name)}: is this a whole Mask R-CNN checkpoint?")
     if axis >= len(shapes[name]):
         raise ExportError(f"key {foreign_name(name)} must have more than {axis} dimensions, got {shapes[name]}")
+    if shapes[name][axis] < 1:
+        raise ExportError(f"key {foreign_name(name)} must not be empty, got {shapes[name]}")
     return shapes[name][axis]
 
 
 def _count(shapes: Shapes, pattern: str) -> int:
     """One more than the largest number in the names that begin like ``pattern``; 0 without any."""
     found = (re.match(pattern + r"\.", name) for name in shapes)
-    return max((int(match[1]) + 1 for match in found if match), default=0)
+    count, name = max(((int(match[1]) + 1, match.string) for match in found if match), default=(0, ""))
+    if count > len(shapes):  # before anything of that size is made
+        raise ExportError(f"key {foreign_name(name)} counts further than the {len(shapes)} keys of the checkpoint")
+    return count
 
 
 def _depths(shapes: Shapes) -> tuple[int, ...]:

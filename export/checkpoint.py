@@ -50,7 +50,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         ExportError: The file is missing, is no torch file, holds more than tensors, or holds no weights.
     """
     if not path.is_file():
-        raise ExportError(f"checkpoint {path} does not exist")
+        raise ExportError(f"checkpoint {path} {'is not a file' if path.exists() else 'does not exist'}")
     weights, nested_under = _unwrap(_read(path), path)
     tensors = _without_parallel_prefix(_only_tensors(weights, path))
     return Checkpoint(tensors, path.name, _sha256(path), nested_under)
@@ -92,6 +92,9 @@ def _only_tensors(weights: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
                 f"checkpoint {path}: {name!r} must be a tensor, got {type(value).__name__}; "
                 f"the weights are looked for at the top level and under {', '.join(NESTED_UNDER)}"
             )
+        if value.layout != torch.strided or value.is_meta:
+            form = "meta" if value.is_meta else value.layout
+            raise ExportError(f"checkpoint {path}: {name!r} must be a dense tensor with values, got a {form} one")
     if not weights:
         raise ExportError(f"checkpoint {path} holds no weights")
     return dict(weights)

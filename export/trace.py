@@ -5,6 +5,7 @@ The file that comes out holds for any canvas, any batch and any device, and name
 
 import warnings
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 
 import torch
@@ -48,12 +49,10 @@ def save(traced: torch.jit.ScriptModule, path: Path) -> None:
 
     This holds for the first trace of a process: PyTorch numbers the classes of later ones on.
     """
-    whole = path.with_suffix(".whole.pt")
+    whole = BytesIO()
     torch.jit.save(traced, whole)
-    try:
-        _copy_without_sources(whole, path)
-    finally:
-        whole.unlink()
+    # Given a path to write to, PyTorch aborts the process where the disk is full.
+    path.write_bytes(_without_sources(whole))
 
 
 def _example_inputs(model: MaskRCNN) -> dict[str, tuple[Tensor, ...]]:
@@ -92,13 +91,15 @@ def _nodes(block: "torch.Graph | torch.Block") -> "Iterator[torch.Node]":
             yield from _nodes(inner)
 
 
-def _copy_without_sources(whole: Path, path: Path) -> None:
+def _without_sources(whole: BytesIO) -> bytes:
     """Copy an archive record by record, in the order of their names."""
-    reader = torch._C.PyTorchFileReader(str(whole))
-    writer = torch._C.PyTorchFileWriter(str(path))
+    whole.seek(0)
+    reader, copy = torch._C.PyTorchFileReader(whole), BytesIO()
+    writer = torch._C.PyTorchFileWriter(copy)
     for name in sorted(reader.get_all_records()):
         if not name.endswith(_LEFT_OUT):
             record = reader.get_record(name)
             writer.write_record(name, record, len(record))
     writer.set_min_version(int(reader.get_record("version")))
     writer.write_end_of_file()
+    return copy.getvalue()

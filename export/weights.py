@@ -55,8 +55,10 @@ def _check_tensor(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
         )
     if not tensor.is_floating_point():
         raise ExportError(f"key {foreign_name(name)} must hold floats, found {tensor.dtype}; is the file quantised?")
-    if not bool(tensor.isfinite().all()):
+    if not bool(tensor.float().isfinite().all()):
         raise ExportError(f"key {foreign_name(name)} holds NaN or infinity: did the training diverge?")
+    if name.endswith(".variance") and bool((tensor.float() < 0).any()):  # every answer would be NaN, and so empty
+        raise ExportError(f"key {foreign_name(name)} holds a negative variance: is the file damaged?")
 
 
 def expected_shapes(architecture: Architecture) -> Iterator[Row]:

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from PIL import Image, ImageOps
 
@@ -66,7 +67,7 @@ def predict(url: str, picture: bytes, token: str | None = None, timeout: float =
         headers["Authorization"] = f"Bearer {token}"
     try:
         request = urllib.request.Request(url, picture, headers)
-        with urllib.request.urlopen(request, timeout=timeout) as response:
+        with _opener(url).open(request, timeout=timeout) as response:
             reply: dict[str, Any] = json.load(response)
             return reply
     except urllib.error.HTTPError as error:
@@ -139,6 +140,12 @@ def _draw(path: Path, detections: Sequence[Mapping[str, Any]], folder: Path) -> 
         scale = max(1, LEGIBLE_SIDE // max(image.size))
         draw_detections(ImageOps.exif_transpose(image), detections, scale).save(target)
     print(f"drawn: {target}", file=sys.stderr)
+
+
+def _opener(url: str) -> urllib.request.OpenerDirector:
+    """With the environment's proxy, unless the server is on this machine: a proxy would look for it on its own."""
+    local = urlsplit(url).hostname in ("127.0.0.1", "::1", "localhost")
+    return urllib.request.build_opener(urllib.request.ProxyHandler({} if local else None))
 
 
 def _explain(status: int, body: bytes) -> RefusedError | UnreachableError:

@@ -3,7 +3,6 @@
 import argparse
 import sys
 from pathlib import Path
-from urllib.error import URLError
 
 from server import tokens
 from server.addresses import Addresses
@@ -17,7 +16,7 @@ CONFIG = ROOT / "config.properties"
 def start_command(arguments: argparse.Namespace) -> None:
     """Serve one archive and return when it answers; nothing is restarted that runs and has not changed."""
     archives = {arguments.name: arguments.archive.resolve()}
-    addresses = Addresses.from_port(arguments.port)
+    addresses = arguments.port
     server = TorchServe.load(HOME)
     if server and server.fingerprint != fingerprint_of(CONFIG, archives, addresses):
         print("The archive or the configuration changed: stopping the server that runs")
@@ -76,7 +75,7 @@ def parser() -> argparse.ArgumentParser:
     start_ = commands.add_parser("start", help=start_command.__doc__)
     start_.add_argument("archive", type=Path, help="the .mar to serve")
     start_.add_argument("--name", required=True, help="model name in the address")
-    start_.add_argument("--port", type=int, default=8080, help="of the inference API; the others follow it")
+    start_.add_argument("--port", type=_addresses, default=Addresses(), help="of the inference API; the others follow")
     start_.set_defaults(run=start_command)
     commands.add_parser("stop", help=stop_command.__doc__).set_defaults(run=stop_command)
     for name, run in (("ready", ready_command), ("url", url_command)):
@@ -89,12 +88,19 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def _addresses(port: str) -> Addresses:
+    try:
+        return Addresses.from_port(int(port))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def main() -> int:
     """Run one command; 2 where it could not do what was asked."""
     arguments = parser().parse_args()
     try:
         arguments.run(arguments)
-    except (ServerError, FileNotFoundError, URLError) as error:
+    except (ServerError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

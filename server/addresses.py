@@ -4,8 +4,12 @@ import re
 import socket
 from contextlib import ExitStack
 from dataclasses import dataclass
+from urllib.request import ProxyHandler, build_opener
 
 HOST = "127.0.0.1"
+LOWEST, HIGHEST = 2034, 65533  # of the inference API: gRPC listens 1010 below it, the metrics two above
+# Never through a proxy that the environment names: it would look for 127.0.0.1 on its own machine.
+open_url = build_opener(ProxyHandler({})).open
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,13 @@ class Addresses:
 
     @classmethod
     def from_port(cls, port: int) -> "Addresses":
-        """The default ports, moved so that the inference API listens on ``port``."""
+        """The default ports, moved so that the inference API listens on ``port``.
+
+        Raises:
+            ValueError: One of the five would be none, or one that only root may take.
+        """
+        if not LOWEST <= port <= HIGHEST:
+            raise ValueError(f"the port must be from {LOWEST} to {HIGHEST}, as four more follow from it, got {port}")
         shift = port - cls.inference
         return cls(port, port + 1, port + 2, cls.grpc_inference + shift, cls.grpc_management + shift)
 

@@ -6,7 +6,9 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
-from urllib.request import Request, urlopen
+from urllib.request import Request
+
+from server.addresses import open_url
 
 Kind = Literal["inference", "management"]
 FILE_NAME = "key_file.json"
@@ -33,7 +35,7 @@ def headers(home: Path, kind: Kind, management_url: str) -> dict[str, str]:
     keys = _read(path)
     if _seconds_left(keys[kind]["expiration time"]) < SPARE_SECONDS:
         renewal = Request(f"{management_url}/token?type={kind}", headers=_bearer(keys["API"]["key"]))
-        with urlopen(renewal, timeout=10):
+        with open_url(renewal, timeout=10):
             keys = _read(path)
     return _bearer(keys[kind]["key"])
 

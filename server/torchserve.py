@@ -12,16 +12,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
+from urllib.request import Request
 
 import psutil
 
 from server import tokens
-from server.addresses import Addresses
+from server.addresses import Addresses, open_url
 from server.java import java_home
 
 STATE_FILE = "server.json"
 LOG_FILE = "torchserve.log"
+LONGEST_FOLDER = 65  # bytes: "/torchserve-12345678/.ts.sock.12345" comes on top
 # The smallest picture there is: a real prediction that costs next to nothing.
 ONE_PIXEL_PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de00"
@@ -56,24 +57,25 @@ class TorchServe:
     @classmethod
     def load(cls, home: Path) -> "TorchServe | None":
         """The server that was started in ``home``, if it still runs."""
-        path = home / STATE_FILE
-        if not path.is_file():
+        server = cls._read(home)
+        return server if server and server.is_running() else None
+
+    @classmethod
+    def _read(cls, home: Path) -> "TorchServe | None":
+        """The server that was last started in ``home``; none where that cannot be read."""
+        try:
+            state = json.loads((home / STATE_FILE).read_text())
+            state |= {"temporary": Path(state["temporary"]), "addresses": Addresses(**state["addresses"])}
+            return cls(**state | {"home": home})
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None
-        state = json.loads(path.read_text())
-        server = cls(
-            home,
-            Path(state["temporary"]),
-            state["pid"],
-            state["started"],
-            state["fingerprint"],
-            Addresses(**state["addresses"]),
-        )
-        return server if server.is_running() else None
 
     def save(self) -> None:
         """Remember this server in its folder."""
         state = asdict(self) | {"home": str(self.home), "temporary": str(self.temporary)}
-        (self.home / STATE_FILE).write_text(json.dumps(state, indent=2))
+        partial = self.home / f"{STATE_FILE}.partial"
+        partial.write_text(json.dumps(state, indent=2))
+        partial.replace(self.home / STATE_FILE)  # at once: half a file would be a server that nothing can stop
 
     def is_running(self) -> bool:
         """Whether the very process that was started is alive."""
@@ -139,14 +141,14 @@ class TorchServe:
         token = tokens.headers(self.home, kind, self.addresses.management_url)
         request = Request(base + path, data=body, headers={"Content-Type": "image/*"} | token | (headers or {}))
         try:
-            with urlopen(request, timeout=120) as answer:
+            with open_url(request, timeout=120) as answer:
                 return answer.status, answer.read()
         except HTTPError as error:
             return error.code, error.read()
 
     def metrics(self) -> str:
         """What a Prometheus scrape gets."""
-        with urlopen(f"{self.addresses.metrics_url}/metrics", timeout=10) as answer:
+        with open_url(f"{self.addresses.metrics_url}/metrics", timeout=10) as answer:
             return str(answer.read().decode())
 
     def stop(self, timeout: float = 30.0) -> None:
@@ -199,8 +201,14 @@ def start(home: Path, archives: dict[str, Path], config: Path, addresses: Addres
     home = home.resolve()
     own_config = home / "config.properties"
     own_config.write_text(addresses.write_into(config.read_text()))
-    temporary = Path(tempfile.mkdtemp(prefix="torchserve-"))
-    pid = _launch(home, temporary, stores.pop(), archives, own_config)
+    if (last := TorchServe._read(home)) and not last.is_running():
+        last.stop()  # killed from outside, it left its extracted models behind
+    temporary = Path(tempfile.mkdtemp(prefix="torchserve-", dir=_folder_for_sockets()))
+    try:
+        pid = _launch(home, temporary, stores.pop(), archives, own_config)
+    except Exception:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
     server = TorchServe(
         home,
         temporary,
@@ -211,6 +219,12 @@ def start(home: Path, archives: dict[str, Path], config: Path, addresses: Addres
     )
     server.save()
     return server
+
+
+def _folder_for_sockets() -> str:
+    """The folder for temporary files, or /tmp where its name leaves a socket's path too little of its 104 bytes."""
+    folder = tempfile.gettempdir()
+    return folder if len(os.fsencode(folder)) <= LONGEST_FOLDER else "/tmp"  # noqa: S108
 
 
 def _launch(home: Path, temporary: Path, store: Path, archives: dict[str, Path], config: Path) -> int:

@@ -53,8 +53,10 @@ def test_keeps_a_prefix_that_only_some_names_have(tmp_path: Path) -> None:
         ([WEIGHT], "must hold a state dict, got list"),
         ({"a": WEIGHT, "epoch": 3}, "'epoch' must be a tensor, got int"),
         ({}, "holds no weights"),
+        ({"a": WEIGHT.to_sparse()}, "'a' must be a dense tensor with values, got a torch.sparse_coo one"),
+        ({"a": WEIGHT.to("meta")}, "'a' must be a dense tensor with values, got a meta one"),
     ],
-    ids=["whole module", "an object", "list", "number", "empty"],
+    ids=["whole module", "an object", "list", "number", "empty", "sparse", "meta"],
 )
 def test_refuses_all_else(content: Any, message: str, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=message):
@@ -72,3 +74,8 @@ def test_refuses_what_is_no_torch_file(content: bytes, tmp_path: Path) -> None:
 def test_names_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=r"nowhere\.pth does not exist"):
         load_checkpoint(tmp_path / "nowhere.pth")
+
+
+def test_names_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="is not a file"):
+        load_checkpoint(tmp_path)

@@ -15,6 +15,7 @@ from export.weights import import_torchvision
 from tests.export import tiny
 
 CONVENTIONS = Conventions().with_options("proposals", pre_nms_top_n=50, post_nms_top_n=40)
+FULL = Path("/dev/full")
 # Anything but the canvas and the batch that the trace was made with.
 SHAPES = [(1, 64, 96), (2, 96, 64), (3, 128, 128), (4, 32, 160), (5, 64, 64), (6, 75, 91), (7, 32, 32), (8, 64, 32)]
 
@@ -52,6 +53,12 @@ def test_holds_for_other_shapes(shape: tuple[int, int, int], model: MaskRCNN, sa
         assert torch.equal(ours, theirs)
     for ours, theirs in zip(loaded.detect(*inputs), model.detect(*inputs), strict=True):
         assert torch.equal(ours, theirs)
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="this system has no disk that is always full")
+def test_a_full_disk_is_an_error_and_not_an_abort(saved: Path) -> None:
+    with pytest.raises(OSError, match="No space left"):
+        trace.save(torch.jit.load(saved), FULL)
 
 
 @torch.inference_mode()

@@ -87,6 +87,11 @@ RUINED = {
     ),
     "not square": ({"roi_heads.box_head.fc6.weight": torch.ones(24, 16 * 48)}, "of a square grid, got 768 inputs"),
     "no rank": ({"roi_heads.box_head.fc6.weight": torch.tensor(1.0)}, "must have more than 1 dimensions"),
+    "no channels": ({"backbone.fpn.inner_blocks.0.0.weight": torch.ones(0, 16, 1, 1)}, "must not be empty, got (0, 16"),
+    "huge number": (
+        {"backbone.body.layer1.999999999.conv1.weight": torch.ones(1)},
+        "key backbone.body.layer1.999999999.conv1.weight counts further than the",
+    ),
     "unexpected": ({"rpn.head.extra.weight": torch.ones(1)}, "unexpected key rpn.head.extra.weight: it is not part"),
     "superfluous shortcut": (
         {"backbone.body.layer2.1.downsample.0.weight": torch.ones(32, 32, 1, 1)},
@@ -103,6 +108,7 @@ RUINED = {
     "keypoints": ({"roi_heads.keypoint_head.0.weight": torch.ones(1)}, "a keypoint model"),
     "extra levels": ({"backbone.fpn.extra_blocks.p6.weight": torch.ones(1)}, "extra levels"),
     "integers": ({"rpn.head.conv.0.0.bias": torch.ones(16, dtype=torch.int8)}, "must hold floats, found torch.int8"),
+    "variance": ({"backbone.body.bn1.running_var": -torch.ones(8)}, "body.bn1.running_var holds a negative variance"),
     "NaN": ({"rpn.head.conv.0.0.bias": torch.full((16,), torch.nan)}, "rpn.head.conv.0.0.bias holds NaN"),
 }
 
@@ -111,6 +117,11 @@ RUINED = {
 def test_names_what_does_not_fit(changes: dict[str, Tensor | None], message: str) -> None:
     with pytest.raises(ExportError, match=re.escape(message)):
         import_torchvision(changed(changes))
+
+
+def test_reads_8_bit_floats() -> None:
+    name = "rpn.head.conv.0.0.bias"
+    assert import_torchvision(tiny.state_dict() | {name: torch.ones(16).to(torch.float8_e4m3fn)})[0]
 
 
 def test_refuses_a_classifier() -> None:

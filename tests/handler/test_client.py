@@ -74,6 +74,11 @@ def test_prints_a_table(server: Server, photo: Path, capsys: pytest.CaptureFixtu
     assert server.tokens == [None]
 
 
+def test_no_proxy_is_asked_for_this_machine(server: Server, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    assert main([server.url, str(photo)]) == 0
+
+
 def test_lesser_detections_are_left_out(server: Server, photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([server.url, str(photo), "--threshold", "0.85"]) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -1,5 +1,10 @@
+import os
 import socket
+import subprocess
+import sys
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -31,11 +36,30 @@ def test_another_port_moves_all_of_them() -> None:
     assert Addresses.from_port(9080) == Addresses(9080, 9081, 9082, 8070, 8071)
 
 
+@pytest.mark.parametrize("port", [80, 2033, 65534, 99999])
+def test_a_port_without_room_for_the_others_is_refused(port: int) -> None:
+    with pytest.raises(ValueError, match=f"must be from 2034 to 65533, .* got {port}"):
+        Addresses.from_port(port)
+
+
 def test_a_taken_port_is_seen() -> None:
     addresses = Addresses.free()
     assert addresses.taken() == []
     with socket.create_server(("127.0.0.1", addresses.metrics)):
         assert addresses.taken() == [addresses.metrics]
+
+
+def test_no_proxy_is_asked_for_this_machine() -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler) as listening:
+        Thread(target=listening.serve_forever).start()
+        ask = (
+            f"from server.addresses import open_url; print(open_url('http://127.0.0.1:{listening.server_port}').status)"
+        )
+        # The environment is read when Python starts.
+        environment = os.environ | {"http_proxy": "http://127.0.0.1:9"}
+        asked = subprocess.run([sys.executable, "-c", ask], env=environment, capture_output=True, text=True)
+        listening.shutdown()
+    assert asked.stdout == "200\n", asked.stderr
 
 
 def test_nothing_listens_beyond_this_machine() -> None:

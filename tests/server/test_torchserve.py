@@ -1,4 +1,5 @@
 import os
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -6,7 +7,7 @@ import psutil
 import pytest
 
 from server.addresses import Addresses
-from server.torchserve import ServerError, TorchServe, fingerprint_of, start
+from server.torchserve import ServerError, TorchServe, _folder_for_sockets, fingerprint_of, start
 
 CONFIG = Path(__file__).parents[2] / "config.properties"
 
@@ -25,6 +26,38 @@ def test_a_running_server_is_found_again(tmp_path: Path) -> None:
 def test_a_recycled_pid_is_not_taken_for_the_server(tmp_path: Path) -> None:
     replace(this_process(tmp_path), started=1.0).save()
     assert TorchServe.load(tmp_path) is None
+
+
+@pytest.mark.parametrize("state", ["", '{"pid": 1', "{}", "[]", '{"temporary": 1, "addresses": {}}'])
+def test_a_damaged_note_of_the_server_is_no_server(state: str, tmp_path: Path) -> None:
+    (tmp_path / "server.json").write_text(state)
+    assert TorchServe.load(tmp_path) is None
+
+
+def test_what_a_killed_server_left_is_removed_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed = replace(this_process(tmp_path), started=1.0)
+    killed.save()
+    (killed.temporary / "models").mkdir(parents=True)
+    (tmp_path / "model.mar").touch()
+
+    def no_launch(*_: object) -> int:
+        raise ServerError("not launched")
+
+    monkeypatch.setattr("server.torchserve._launch", no_launch)
+    monkeypatch.setattr("server.torchserve._folder_for_sockets", lambda: str(tmp_path))
+    with pytest.raises(ServerError, match="not launched"):
+        start(tmp_path, {"model": tmp_path / "model.mar"}, CONFIG, Addresses.free())
+    assert not killed.temporary.exists()
+    assert not list(tmp_path.glob("torchserve-*"))  # nor does the start that failed leave anything
+
+
+def test_a_socket_fits_below_a_long_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("long" * 20)))
+    assert _folder_for_sockets() == "/tmp"
+    monkeypatch.setattr(tempfile, "tempdir", "/var/tmp")
+    assert _folder_for_sockets() == "/var/tmp"
 
 
 def test_no_server_was_ever_started(tmp_path: Path) -> None:

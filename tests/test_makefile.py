@@ -1,0 +1,66 @@
+"""What make says where something of the user's does not fit, and that a folder's name may hold a space."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+# An outer make would hand its own variables to this one; NAME is the machine's on some systems.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL")}
+
+
+def make(*arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    # -o: the environment is there, whatever the times of the files say.
+    command = ["make", "-o", ".venv/.installed", *arguments]
+    return subprocess.run(
+        command, cwd=folder, env=ENVIRONMENT | {"NAME": "machine"}, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["mar", "NAME=mine"],
+            "error: model_store/mine.mar is missing; make it with: make mar CHECKPOINT=path NAME=mine",
+        ),
+        (["mar", "NAME=mine", "CHECKPOINT=nowhere.pth"], "error: nowhere.pth does not exist"),
+        (["mar", "NAME=mine", "CHECKPOINT=demo/shapes.pth", "LABELS=nowhere.txt"], "error: nowhere.txt does not exist"),
+        (["mar", "NAME=mine", "CHECKPOINT=my model.pth"], "make takes no paths with spaces"),
+        (["mar", "NAME=my model"], "NAME must be one word without '/', got 'my model'"),
+        (["mar", "NAME=../up"], "NAME must be one word without '/', got '../up'"),
+        (["mar", "NAME="], "NAME must be one word without '/', got ''"),
+    ],
+)
+def test_says_what_does_not_fit(arguments: list[str], message: str) -> None:
+    done = make(*arguments)
+    assert done.returncode == 2
+    assert message in done.stdout + done.stderr
+
+
+def test_the_name_of_the_machine_is_not_taken_for_the_models() -> None:
+    assert "--name demo" in make("--dry-run", "predict").stdout
+
+
+def test_other_class_names_are_a_reason_to_export_again(tmp_path: Path) -> None:
+    labels, store = tmp_path / "labels.txt", tmp_path / "store"
+    for path in (labels, store / "mine.mar"):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    os.utime(labels, (4e9, 4e9))
+    # --old-file: only the class names may be the reason.
+    arguments = ["NAME=mine", "CHECKPOINT=demo/shapes.pth", f"LABELS={labels}", f"STORE={store}", "mar"]
+    assert f"--labels {labels}" in make("--dry-run", "-o", "build/mine.export-arguments", *arguments).stdout
+
+
+def test_compiles_in_a_folder_with_a_space(tmp_path: Path) -> None:
+    folder = tmp_path / "with space"
+    for name in ("Makefile", "ops/build.mk", "ops/csrc/library.cpp"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+    (folder / ".venv").symlink_to(ROOT / ".venv")
+    done = make("build/ops/library.o", folder=folder)
+    assert done.returncode == 0, done.stderr
