@@ -20,6 +20,7 @@ from export.proof_cases import Case
 
 # Weights of these types must run too. How far off their answers are depends on the model: only the form is checked.
 LOW_PRECISION = ("bfloat16", "float16")
+FEATURE_TOLERANCE = 1e-3  # of the largest feature of a level: a hundred times the rounding of 50 layers
 
 Answer = tuple[Tensor, ...]
 
@@ -57,11 +58,13 @@ def verify(model: MaskRCNN, trace: Path, cases: Sequence[Case], tolerance: Diffe
         tolerance: The largest differences allowed; the defaults of ``Differences`` without it.
 
     Raises:
-        ExportError: The trace does not load or run elsewhere, or an answer is beyond the tolerance.
+        ExportError: The model itself gives no finite numbers, the trace does not load or run elsewhere, or an answer is
+            beyond the tolerance.
     """
     tolerance = tolerance or Differences()
     with torch.inference_mode():
         expected = [_as_tuple(getattr(model, case.method)(*case.inputs)) for case in cases]
+    _check_model(cases, expected)
     rough = [replace(cases[0], name=f"{cases[0].name} with {dtype} weights", dtype=dtype) for dtype in LOW_PRECISION]
     found = run_in_fresh_process(trace, [*cases, *rough])
     worst = NONE
@@ -120,9 +123,25 @@ def _differences(case: Case, found: Answer, expected: Answer) -> Differences:
     if case.method == "detect":
         if found[2].tolist() != expected[2].tolist():
             raise ExportError("the labels differ")
+        _check_features(found[5:], expected[5:])
         boxes, scores = (largest_difference(found[part], expected[part]) for part in (0, 1))
         return Differences(boxes, scores, 0.0)
     return compare_answers(found, expected)
+
+
+def _check_model(cases: Sequence[Case], expected: Sequence[Answer]) -> None:
+    """Refuse a model that finds nothing because it computes nothing."""
+    for case, answer in zip(cases, expected, strict=True):
+        if case.method == "detect" and not all(bool(level.isfinite().all()) for level in answer[5:]):
+            raise ExportError("the model's own features are not finite: its weights are too large or damaged")
+
+
+def _check_features(found: Sequence[Tensor], expected: Sequence[Tensor]) -> None:
+    """Compare the levels of the pyramid: they tell two networks apart even where nothing is detected."""
+    for ours, theirs in zip(found, expected, strict=True):
+        apart, largest = largest_difference(ours, theirs), float(theirs.abs().max())
+        if not apart <= FEATURE_TOLERANCE * largest:
+            raise ExportError(f"the features differ by {apart:.2g}, the largest is {largest:.2g}")
 
 
 def _check_whole(case: Case, found: Answer, expected: Answer) -> None:

@@ -51,6 +51,26 @@ def test_refuses_a_trace_that_answers_otherwise(part: str, tmp_path: Path) -> No
         verify(model, path, CASES[5:7])
 
 
+def test_tells_networks_apart_that_detect_nothing(tmp_path: Path) -> None:
+    model = tiny_model()
+    model.box_head.get_parameter("scores.bias")[1:] = -100.0
+    path = saved(model, tmp_path)
+    detect = [case for case in CASES if case.method == "detect"]
+    assert verify(model, path, [CASES[0], *detect]).detections == 0
+    next(weights for name, weights in model.named_parameters() if "pyramid" in name and weights.dim() == 4).mul_(1.1)
+    with pytest.raises(ExportError, match="the trace differs from the model in detect: the features differ"):
+        verify(model, path, [CASES[0], *detect])
+
+
+def test_refuses_a_model_whose_features_overflow(tmp_path: Path) -> None:
+    model = tiny_model()
+    for weights in model.parameters():
+        weights.mul_(1e9)
+    detect = [case for case in CASES if case.method == "detect"]
+    with pytest.raises(ExportError, match="^the model's own features are not finite"):
+        verify(model, saved(model, tmp_path), [CASES[0], *detect])
+
+
 def test_says_why_a_trace_does_not_run(tmp_path: Path) -> None:
     path = tmp_path / "model.pt"
     path.write_bytes(b"no trace")
