@@ -7,8 +7,6 @@ import argparse
 import importlib
 import json
 import math
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -20,6 +18,7 @@ import torch
 from torch import Tensor
 
 import ops
+from benchmarks.machine import describe
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 STRIDES = (4, 8, 16, 32)
@@ -191,24 +190,9 @@ def measure(case: Case, runs: int) -> Timing:
         return Timing(case.name, median_ms(case.ours, runs), case.peer and median_ms(case.peer, runs))
 
 
-def cpu_model() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.machine()
-
-
 def machine() -> dict[str, object]:
     peer = peer_module("torchvision")
-    return {
-        "cpu": cpu_model(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "torchvision": peer.__version__ if peer else None,
-    }
+    return describe() | {"torchvision": peer.__version__ if peer else None}
 
 
 def markdown_row(timing: Timing) -> str:

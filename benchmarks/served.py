@@ -12,8 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from benchmarks.machine import describe
 from server.addresses import Addresses
 from server.torchserve import TorchServe, start
@@ -30,12 +28,6 @@ def send(server: TorchServe, picture: bytes) -> float:
     if status != 200:
         raise RuntimeError(f"the server answered {status}: {body.decode()}")
     return (time.perf_counter() - begin) * 1e3
-
-
-def worker_megabytes(server: TorchServe) -> float:
-    """Resident memory of the model's workers."""
-    workers = psutil.Process(server.pid).children(recursive=True)
-    return sum(worker.memory_info().rss for worker in workers) / 1e6
 
 
 def percentiles(times: list[float]) -> dict[str, float]:
@@ -59,7 +51,7 @@ def measure(server: TorchServe, requests: int) -> dict[str, Any]:
     pictures = [path.read_bytes() for path in sorted((ROOT / "demo" / "pictures").glob("*.jpg"))]
     for picture in pictures[:WARM_UP]:
         send(server, picture)
-    before = worker_megabytes(server)
+    before = server.worker_bytes() / 1e6
     rows = [
         run_clients(server, pictures[2:3], clients=1, requests=requests),
         run_clients(server, pictures, clients=1, requests=requests),
@@ -67,7 +59,7 @@ def measure(server: TorchServe, requests: int) -> dict[str, Any]:
     ]
     for row, pictures_sent in zip(rows, ("one picture", "24 pictures", "24 pictures"), strict=True):
         row["pictures"] = pictures_sent
-    return {"rows": rows, "worker_mb_after_warm_up": before, "worker_mb_at_the_end": worker_megabytes(server)}
+    return {"rows": rows, "worker_mb_after_warm_up": before, "worker_mb_at_the_end": server.worker_bytes() / 1e6}
 
 
 def to_markdown(result: dict[str, Any]) -> str:

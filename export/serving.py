@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import yaml
 
+from handler.settings import Settings
+
 
 @dataclass(frozen=True)
 class Serving:
@@ -16,7 +18,6 @@ class Serving:
         response_timeout: Seconds until TorchServe kills a worker that has not answered.
         startup_timeout: Seconds until it gives up on a worker that has not loaded.
         max_pixels: Pictures with more pixels are refused.
-        warm_up_sizes: (height, width) of the pictures that each worker computes once before it is ready.
     """
 
     batch_size: int = 4
@@ -24,8 +25,7 @@ class Serving:
     workers: int = 1
     response_timeout: int = 120
     startup_timeout: int = 300
-    max_pixels: int = 50_000_000
-    warm_up_sizes: tuple[tuple[int, int], ...] = ()
+    max_pixels: int = Settings.max_pixels
 
     def to_yaml(self) -> str:
         """The text of the file."""
@@ -40,7 +40,7 @@ class Serving:
             "detection": {
                 "max_pixels": self.max_pixels,
                 "threads": "auto",
-                "warm_up_sizes": [list(size) for size in self.warm_up_sizes],
+                "warm_up_sizes": [],
             },
         }
         text: str = yaml.safe_dump(options, sort_keys=False, default_flow_style=None)

@@ -102,11 +102,12 @@ class Detector:
         boxes = boxes_on_image(boxes_on_canvas, sizes_on_canvas, image_sizes, post.clip_boxes)  # (B, D, 4)
         kept = self._kept(boxes, scores, counts)  # (B, D) bool
         counts = kept.sum(1)
+        boxes, scores, labels = boxes[kept], scores[kept], labels[kept]  # (K, 4), (K), (K), in image order
         with timed(observe, "maskrcnn_segment_seconds"):
-            probs = self._model.segment(boxes_on_canvas[kept], labels[kept], counts, *levels)  # (K, M, M)
+            probs = self._model.segment(boxes_on_canvas[kept], labels, counts, *levels)  # (K, M, M)
         with timed(observe, "maskrcnn_encode_seconds"):
-            masks = self._encode(probs, boxes[kept], image_sizes.repeat_interleave(counts, dim=0))
-        return _split(image_sizes, counts, boxes[kept], scores[kept], labels[kept], masks)
+            masks = self._encode(probs, boxes, image_sizes.repeat_interleave(counts, dim=0))
+        return _split(image_sizes, counts, boxes, scores, labels, masks)
 
     def _place(self, images: list[Tensor], sizes: Tensor, canvas: tuple[int, int]) -> Tensor:
         preprocessing = self.card.preprocessing

@@ -151,6 +151,10 @@ class TorchServe:
         with open_url(f"{self.addresses.metrics_url}/metrics", timeout=10) as answer:
             return str(answer.read().decode())
 
+    def worker_bytes(self) -> int:
+        """Resident memory of all workers together, in bytes."""
+        return sum(worker.memory_info().rss for worker in psutil.Process(self.pid).children(recursive=True))
+
     def stop(self, timeout: float = 30.0) -> None:
         """End the server and its workers, and remove what it left in its temporary folder."""
         processes = []

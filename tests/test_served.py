@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 import torch
 import torch.nn.functional as F
@@ -149,16 +148,13 @@ def test_the_model_card_is_shown(server: TorchServe) -> None:
 
 
 def test_memory_does_not_grow_with_requests(server: TorchServe) -> None:
-    def worker_bytes() -> int:
-        return sum(each.memory_info().rss for each in psutil.Process(server.pid).children(recursive=True))
-
     bodies = [path.read_bytes() for path in PICTURES]
     for body in bodies * 2:
         detections(server, body)
-    settled = worker_bytes()
+    settled = server.worker_bytes()
     for body in bodies * 4:
         detections(server, body)
-    assert worker_bytes() - settled < 30e6
+    assert server.worker_bytes() - settled < 30e6
 
 
 def test_a_model_that_cannot_load_says_why(archive: Path, tmp_path: Path) -> None:

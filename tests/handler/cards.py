@@ -2,19 +2,10 @@
 
 from dataclasses import replace
 
+from export.conventions import TORCHVISION_PREPROCESSING
 from handler.model_card import ModelCard, Postprocessing, Preprocessing, SizeRule
 
-PREPROCESSING = Preprocessing(
-    min_size=800,
-    max_size=1333,
-    size_rule="torchvision",
-    size_divisor=32,
-    resize_filter="bilinear",
-    bgr=False,
-    pixel_divisor=255.0,
-    mean=(0.485, 0.456, 0.406),
-    std=(0.229, 0.224, 0.225),
-)
+PREPROCESSING = TORCHVISION_PREPROCESSING
 POSTPROCESSING = Postprocessing(
     score_threshold=0.05, max_detections=100, clip_boxes=False, paste_rule="integer", paste_inclusive=False
 )

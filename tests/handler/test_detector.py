@@ -12,22 +12,15 @@ from torch import Tensor
 
 from handler.detections import Detections
 from handler.detector import Detector
-from handler.model_card import ModelCard, Postprocessing, Preprocessing
+from handler.model_card import ModelCard, Postprocessing
 from handler.settings import Settings
+from tests.handler.cards import PREPROCESSING
 from tests.handler.made_up_model import SCORES, save_made_up_model
 
 CARD = ModelCard(
     class_names=tuple(f"class {index}" for index in range(256)),
-    preprocessing=Preprocessing(
-        min_size=64,
-        max_size=128,
-        size_rule="torchvision",
-        size_divisor=32,
-        resize_filter="bilinear",
-        bgr=False,
-        pixel_divisor=1.0,
-        mean=(0.0, 0.0, 0.0),
-        std=(1.0, 1.0, 1.0),
+    preprocessing=replace(
+        PREPROCESSING, min_size=64, max_size=128, pixel_divisor=1.0, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)
     ),
     postprocessing=Postprocessing(
         score_threshold=0.05, max_detections=4, clip_boxes=False, paste_rule="exact", paste_inclusive=True
