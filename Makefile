@@ -31,7 +31,7 @@ endif
 EXPORT_ARGS := $(if $(PRESET),--preset $(PRESET)) $(if $(LABELS),--labels $(LABELS)) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ops mar serve stop predict test check bench gpu-check clean FORCE
+.PHONY: help setup ops mar serve stop predict test test-emulated check bench gpu-check clean FORCE
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -48,7 +48,8 @@ $(INSTALLED): requirements.txt requirements-dev.txt requirements-java.txt server
 
 include ops/build.mk
 
-ops: $(OPS_LIBRARY) ## Build the compiled ops (CXX=...)
+ops: $(OPS_LIBRARIES) ## Build the compiled ops (CXX=, NVCC=, CUDA_ARCHITECTURES="80 90")
+	@$(if $(HAS_NVCC),:,echo "no $(NVCC) here: ops for the CPU only")
 
 mar: $(MAR) ## Export CHECKPOINT=... [NAME=] [PRESET=] [LABELS=] [ARGS=] to model_store/NAME.mar
 
@@ -62,7 +63,7 @@ $(EXPORTED_WITH): FORCE
 $(CHECKPOINT) $(LABELS):
 	@echo 'error: $@ does not exist'; exit 2
 
-$(MAR): $(CHECKPOINT) $(LABELS) $(EXPORTED_WITH) $(OPS_LIBRARY) $(wildcard export/*.py export/*/*.py handler/*.py ops/*.py)
+$(MAR): $(CHECKPOINT) $(LABELS) $(EXPORTED_WITH) $(OPS_LIBRARIES) $(wildcard export/*.py export/*/*.py handler/*.py ops/*.py)
 	$(PY) -m export $(CHECKPOINT) --name $(NAME) --out $(STORE) $(EXPORT_ARGS)
 else
 $(MAR):
@@ -81,8 +82,12 @@ predict: ## Send IMAGE=..., print the detections, write the picture with masks
 	  $(PY) -m handler.client "$$url" $(IMAGE) --token "$$token" --out $(PREDICTIONS)
 
 # PYTEST_ARGS, for example -m slow or -k nms
-test: $(INSTALLED) $(OPS_LIBRARY) ## Run the tests, a real TorchServe included (SLOW=1: the slow ones too)
+test: $(INSTALLED) $(OPS_LIBRARIES) $(EMULATED_LIBRARY) ## Run the tests, a real TorchServe included (SLOW=1: the slow ones too)
 	$(PY) -m pytest $(if $(SLOW),-m "") $(PYTEST_ARGS)
+	@$(MAKE) test-emulated
+
+test-emulated: $(INSTALLED) $(OPS_LIBRARY) $(EMULATED_LIBRARY) ## Run the op tests on the CUDA kernels, emulated on the CPU
+	EMULATED_CUDA=$(EMULATED_LIBRARY) $(PY) -m pytest tests/ops $(PYTEST_ARGS)
 
 check: $(INSTALLED) ## Format, lint, types, then all tests: what CI runs
 	$(PY) -m ruff format --check .

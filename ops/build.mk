@@ -1,4 +1,5 @@
-# Builds ops/lib/libmaskrcnn_ops.so from csrc/*.cpp and csrc/cpu/*.cpp against the stable ABI of PyTorch.
+# Builds ops/lib/libmaskrcnn_ops.so from csrc/*.cpp and csrc/cpu/*.cpp against the stable ABI of PyTorch, and where
+# nvcc is, ops/lib/libmaskrcnn_ops_cuda.so from csrc/cuda/*.cu.
 # TORCH_DIR may name another PyTorch's folder; the library then still runs with every PyTorch from 2.11 on.
 TORCH_DIR    ?= $(shell $(PY) -c "import importlib.util as u; print(u.find_spec('torch').submodule_search_locations[0])")
 OPS_LIBRARY  := ops/lib/libmaskrcnn_ops.so
@@ -27,3 +28,60 @@ $(OBJECTS)/%.o: ops/csrc/%.cpp ops/build.mk $(INSTALLED)
 	@$(CXX) $(OPS_CXXFLAGS) -isystem "$(TORCH_DIR)/include" -MMD -c $< -o $@
 
 -include $(OPS_OBJECTS:.o=.d)
+
+# The CUDA kernels, for the architectures given and, as PTX, for later ones. A CPU build of PyTorch has no
+# libtorch_cuda.so: an empty one of that name serves the linker, and a GPU machine's own serves the loader.
+NVCC               ?= nvcc
+CUDA_ARCHITECTURES ?= 75 80 86 89 90
+CUDA_LIBRARY       := ops/lib/libmaskrcnn_ops_cuda.so
+CUDA_SOURCES       := $(wildcard ops/csrc/cuda/*.cu)
+CUDA_OBJECTS       := $(CUDA_SOURCES:ops/csrc/%.cu=$(OBJECTS)/%.o)
+HAS_NVCC           := $(shell command -v $(NVCC) 2>/dev/null)
+OPS_LIBRARIES      := $(OPS_LIBRARY) $(if $(HAS_NVCC),$(CUDA_LIBRARY))
+NVCCFLAGS           = -std=c++20 -O3 -fmad=false --expt-relaxed-constexpr --threads 0 -Wno-deprecated-gpu-targets \
+                      $(foreach arch,$(CUDA_ARCHITECTURES),-gencode arch=compute_$(arch),code=sm_$(arch)) \
+                      -gencode arch=compute_$(lastword $(CUDA_ARCHITECTURES)),code=compute_$(lastword $(CUDA_ARCHITECTURES)) \
+                      -DUSE_CUDA -DTORCH_TARGET_VERSION=0x020b000000000000 $(if $(CI),-Werror all-warnings) \
+                      -Xcompiler -fPIC,-fvisibility=hidden,-ffp-contract=off,-Wall,-Wextra \
+                      -Xcompiler -ffile-prefix-map="$(CURDIR)"=. -Xcompiler -ffile-prefix-map="$(TORCH_DIR)"=torch \
+                      -Xcompiler -ffile-prefix-map="$$(realpath "$(TORCH_DIR)")"=torch
+
+$(CUDA_LIBRARY): $(CUDA_OBJECTS) $(OBJECTS)/stub/libtorch_cuda.so
+	@mkdir -p $(@D)
+	@echo "link    $@"
+	@$(NVCC) -shared -nodlink -Wno-deprecated-gpu-targets -ccbin $(CXX) $(CUDA_OBJECTS) -o $@ -Xlinker -s,--no-as-needed \
+	  -L$(OBJECTS)/stub -L"$(TORCH_DIR)/lib" -ltorch_cpu -ltorch_cuda
+
+$(OBJECTS)/stub/libtorch_cuda.so:
+	@mkdir -p $(@D)
+	@$(CXX) -shared -Wl,-soname,libtorch_cuda.so -o $@ -xc++ /dev/null
+
+$(OBJECTS)/cuda/%.o: ops/csrc/cuda/%.cu ops/build.mk $(INSTALLED)
+	@mkdir -p $(@D)
+	@echo "compile $< for $(CUDA_ARCHITECTURES)"
+	@$(NVCC) $(NVCCFLAGS) -ccbin $(CXX) -isystem "$(TORCH_DIR)/include" -MMD -MF $(@:.o=.d) -c $< -o $@
+
+-include $(CUDA_OBJECTS:.o=.d)
+
+# The same kernels on the CPU, for the tests: compiled as C++ against a header that stands in for CUDA's. The
+# sanitizer ends the process at a misaligned vector access, an overflow or a bad shift.
+EMULATOR         := tests/ops/emulated_cuda
+EMULATED_LIBRARY := build/libmaskrcnn_ops_emulated.so
+EMULATED_OBJECTS := $(CUDA_SOURCES:ops/csrc/cuda/%.cu=$(OBJECTS)/emulated/%.o) $(OBJECTS)/emulated/emulator.o
+EMULATED_CXXFLAGS = $(OPS_CXXFLAGS) -O1 -DUSE_CUDA -U_FORTIFY_SOURCE -fsanitize=undefined -fno-sanitize-recover \
+                    -I$(EMULATOR) -isystem "$(TORCH_DIR)/include"
+
+$(EMULATED_LIBRARY): $(EMULATED_OBJECTS)
+	@echo "link    $@"
+	@$(CXX) -shared $^ -o $@ -L"$(TORCH_DIR)/lib" -Wl,--no-undefined,-Bsymbolic -fsanitize=undefined -ltorch_cpu
+
+$(OBJECTS)/emulated/%.o: ops/csrc/cuda/%.cu ops/build.mk $(INSTALLED)
+	@mkdir -p $(@D)
+	@echo "compile $< for the emulator"
+	@$(CXX) $(EMULATED_CXXFLAGS) -MMD -c -x c++ $< -o $@
+
+$(OBJECTS)/emulated/%.o: $(EMULATOR)/%.cpp ops/build.mk $(INSTALLED)
+	@mkdir -p $(@D)
+	@$(CXX) $(EMULATED_CXXFLAGS) -MMD -c $< -o $@
+
+-include $(EMULATED_OBJECTS:.o=.d)

@@ -1,17 +1,18 @@
-"""Loads the compiled op library, once a process."""
+"""Loads the compiled op libraries, once a process: the CPU's always, CUDA's where there is a GPU."""
 
 from pathlib import Path
 
 import torch
 
 LIBRARY = Path(__file__).parent / "lib" / "libmaskrcnn_ops.so"
+CUDA_LIBRARY = LIBRARY.with_name("libmaskrcnn_ops_cuda.so")
 
 
 def load_library(path: Path = LIBRARY) -> None:
     """Register the ops of namespace ``maskrcnn`` with PyTorch; a second call does nothing.
 
     Args:
-        path: The compiled library; ``make ops`` builds it, a ``.mar`` carries it.
+        path: A compiled library; ``make ops`` builds it, a ``.mar`` carries it.
 
     Raises:
         FileNotFoundError: The library was never built or was not packed.
@@ -29,3 +30,5 @@ def load_library(path: Path = LIBRARY) -> None:
 
 
 load_library()
+if torch.cuda.is_available() and CUDA_LIBRARY.is_file():  # without it, ops on the GPU say that they have no kernel
+    load_library(CUDA_LIBRARY)

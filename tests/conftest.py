@@ -7,15 +7,21 @@ from pathlib import Path
 import pytest
 import torch
 
+import ops  # noqa: F401 - before the emulated kernels, which replace what it registers
 from server.addresses import Addresses
 from server.torchserve import TorchServe, start
 from tests.served import MODEL, ROOT, export_demo
 
 
+# The CUDA kernels, built to run on a CPU (`make test-emulated`): they take the place of the CPU's own.
+if emulated := os.environ.get("EMULATED_CUDA"):
+    torch.ops.load_library(emulated)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run each test that takes ``device`` once a device."""
     if "device" in metafunc.fixturenames:
-        metafunc.parametrize("device", ["cpu", "cuda"], indirect=True)
+        metafunc.parametrize("device", ["emulated"] if emulated else ["cpu", "cuda"], indirect=True)
 
 
 @pytest.fixture
@@ -23,7 +29,7 @@ def device(request: pytest.FixtureRequest) -> torch.device:
     # A GPU machine sets REQUIRE_CUDA=1, so that a missing driver fails there instead of skipping.
     if request.param == "cuda" and not torch.cuda.is_available() and os.environ.get("REQUIRE_CUDA") != "1":
         pytest.skip("no GPU here")
-    return torch.device(request.param)
+    return torch.device("cpu" if request.param == "emulated" else request.param)
 
 
 @pytest.fixture(scope="session")

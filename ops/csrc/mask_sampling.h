@@ -82,6 +82,20 @@ C10_HOST_DEVICE inline float clean_probability(float prob) { return prob > 0 ? (
 
 C10_HOST_DEVICE inline float lerp(float from, float to, float fraction) { return std::fma(fraction, to - from, from); }
 
+// One cell of the padded mask.
+C10_HOST_DEVICE inline float padded_cell(const float* mask, int32_t size, int32_t row, int32_t column) {
+  const bool inside = row >= 1 && row <= size && column >= 1 && column <= size;
+  return inside ? clean_probability(mask[int64_t{row - 1} * size + column - 1]) : 0.0f;
+}
+
+// The mask at one pixel: along the rows first, as everywhere.
+C10_HOST_DEVICE inline float sample_mask(const float* mask, int32_t size, const MaskPoint& x, const MaskPoint& y) {
+  const float top = lerp(padded_cell(mask, size, y.cell, x.cell), padded_cell(mask, size, y.cell, x.cell + 1), x.fraction);
+  const float bottom =
+      lerp(padded_cell(mask, size, y.cell + 1, x.cell), padded_cell(mask, size, y.cell + 1, x.cell + 1), x.fraction);
+  return lerp(top, bottom, y.fraction);
+}
+
 // The least value that belongs: one comparison (>=) then serves `inclusive` and its opposite.
 C10_HOST_DEVICE inline float least_member(float threshold, bool inclusive) {
   return inclusive ? threshold : std::nextafter(threshold, INFINITY);

@@ -1,32 +1,12 @@
 // The best scores of a stream, in one pass and a fixed amount of memory: what propose and select_detections share.
 #pragma once
 #include <algorithm>
-#include <bit>
-#include <cmath>
-#include <cstdint>
 #include <functional>
-#include <limits>
 #include <vector>
 
+#include "../ranked_score.h"
+
 namespace maskrcnn {
-
-// A score and its number in one word: the larger word is the better score, or of equal scores the lower number.
-// So every order below is total, and no sort needs to be stable.
-using RankedScore = uint64_t;
-
-inline RankedScore ranked(float score, uint32_t number) {
-  const float value = std::isnan(score) ? -std::numeric_limits<float>::infinity() : score + 0.0f;  // -0 is 0
-  const uint32_t bits = std::bit_cast<uint32_t>(value);
-  const uint32_t ordered = bits & 0x80000000u ? ~bits : bits | 0x80000000u;
-  return RankedScore{ordered} << 32 | ~number;
-}
-
-inline float score_of(RankedScore entry) {
-  const uint32_t ordered = static_cast<uint32_t>(entry >> 32);
-  return std::bit_cast<float>(ordered & 0x80000000u ? ordered & 0x7fffffffu : ~ordered);
-}
-
-inline uint32_t number_of(RankedScore entry) { return ~static_cast<uint32_t>(entry); }
 
 class BestScores {
  public:
