@@ -36,10 +36,10 @@ def as_line(facts: Facts) -> str:
     return ", ".join(f"{key} {value}" for key, value in facts.items() if value is not None)
 
 
-def memory_used_mb(device: torch.device) -> float:
-    """Memory of the whole card that is taken, by any process: what a server's worker takes shows here only."""
-    free, total = torch.cuda.mem_get_info(device)
-    return (total - free) / 1e6
+def gpu_memory_mb() -> float | None:
+    """Memory of the first GPU that is taken by all processes together; None where nobody can say."""
+    answer = _said(["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits"], line=0)
+    return float(answer) if answer and answer.strip().isdigit() else None
 
 
 def _gpu(device: torch.device) -> Facts:
@@ -76,3 +76,14 @@ def _processor() -> str:
         if line.startswith(("model name", "Model")):
             return line.split(":", 1)[1].strip()
     return platform.machine()
+
+
+def main() -> None:
+    """One fact a line."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    for key, value in describe(device).items():
+        print(f"{key} {value}")
+
+
+if __name__ == "__main__":
+    main()
