@@ -1,10 +1,10 @@
 """Everything that only a GPU can show, in one command: built there, tested there, measured there.
 
-    python3 -m benchmarks.gpu_check OUT [--only ops-tests,model-bench] [--serve WHEELS]
+    python3 -m benchmarks.gpu_check OUT [--only ops-tests,model-bench] [--serve WHEELS ...]
 
 needs a PyTorch of 2.11 or later that is built for CUDA, nvcc, make, a C++ compiler and pytest; no virtual environment,
 no network. torchvision, where it is there, is measured beside ours. Tests that need packages which are not there skip
-with the reason. ``--serve`` takes a folder of wheels (see ``benchmarks/results/README.md``) and serves with them.
+with the reason. ``--serve`` takes folders of wheels (see ``benchmarks/results/README.md``) and serves with them.
 
 Each step has a log in OUT; report.md and report.json there have the outcome. The exit status is 0 only if no step
 failed; a missing GPU fails at once.
@@ -37,7 +37,7 @@ CLEAN = {
 REFUSAL = "Device not supported.*|Target application terminated before first instrumented API call"
 
 
-def all_steps(out: Path, wheels: Path | None) -> list[Step]:
+def all_steps(out: Path, wheels: Sequence[Path]) -> list[Step]:
     """Every step, in order."""
     return [
         Step("machine", (sys.executable, "-m", "benchmarks.machine"), 60, must_say="gpu .+", required=True),
@@ -84,7 +84,7 @@ def tests_step(name: str, limit: float, *folders: str) -> Step:
 
 
 def sanitizer_step(tool: str) -> Step:
-    """Watch every kernel run; without PyTorch's pool, whose blocks hide where a tensor ends and what was not written."""
+    """Watch every kernel run; without PyTorch's pool, whose blocks hide where a tensor ends or what is unwritten."""
     command = [SANITIZER, "--tool", tool, "--error-exitcode", "9", "--report-api-errors", "no"]
     if tool != "initcheck":  # it must see PyTorch's kernels write what ours read
         command += ["--kernel-name", "kernel_substring=maskrcnn"]
@@ -99,11 +99,11 @@ def bench_step(name: str, limit: float, module: str, *arguments: str) -> Step:
     return Step(name, (sys.executable, "-m", module, "--device", "cuda", *arguments), limit)
 
 
-def serve_step(out: Path, wheels: Path | None) -> Step:
-    """Export, serve and measure with the wheels of one folder."""
-    missing = "no folder of wheels was given (--serve WHEELS)" if wheels is None else None
-    command = (sys.executable, "-m", "benchmarks.serve_from_wheels", str(wheels), "--out", str(out))
-    return Step("serve", command, 300, missing=missing)
+def serve_step(out: Path, wheels: Sequence[Path]) -> Step:
+    """Export, serve and measure with the wheels of some folders."""
+    missing = None if wheels else "no folder of wheels was given (--serve WHEELS)"
+    command = (sys.executable, "-m", "benchmarks.serve_from_wheels", *map(str, wheels), "--out", str(out))
+    return Step("serve", command, 400, missing=missing)
 
 
 def chosen(steps: Sequence[Step], only: str | None) -> list[Step]:
@@ -141,7 +141,9 @@ def main(given: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python3 -m benchmarks.gpu_check", description=__doc__)
     parser.add_argument("out", type=Path, help="folder of the logs and the report")
     parser.add_argument("--only", help="names of steps, with commas between them; what they need runs too")
-    parser.add_argument("--serve", type=Path, metavar="WHEELS", help="serve with the wheels of this folder")
+    parser.add_argument(
+        "--serve", type=Path, nargs="+", default=[], metavar="WHEELS", help="folders of wheels to serve with"
+    )
     parser.add_argument("--minutes", type=float, default=30, help="for everything (default: 30)")
     arguments = parser.parse_args(given)
     if reason := no_gpu():
@@ -149,8 +151,7 @@ def main(given: Sequence[str] | None = None) -> int:
         return 2
     out: Path = arguments.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
-    wheels = arguments.serve.resolve() if arguments.serve else None
-    steps = chosen(all_steps(out, wheels), arguments.only)
+    steps = chosen(all_steps(out, [each.resolve() for each in arguments.serve]), arguments.only)
     outcomes = run_all(steps, out, ROOT, 60 * arguments.minutes)
     write_report(out, describe(torch.device("cuda")), outcomes)
     print(f"\n{table(outcomes)}\n\n{out / 'report.md'}")
