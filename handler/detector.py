@@ -1,5 +1,6 @@
 """The exported model, from pictures to detections. Needs no server: any program may load an archive's folder."""
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -66,7 +67,7 @@ class Detector:
         counts of masks that this device works with.
         """
         side = self.card.preprocessing.min_size
-        sizes = sorted(self.settings.warm_up_sizes or ((side, side),), key=lambda size: -size[0] * size[1])
+        sizes = sorted(self.settings.warm_up_sizes or ((side, side),), key=self._canvas_pixels, reverse=True)
         for batch, rows in self.lane.warm_up_plan(self.card.postprocessing.max_detections):
             for height, width in sizes:
                 self._compute_blank(batch, height, width, rows)
@@ -104,9 +105,16 @@ class Detector:
             found |= zip(each.indices, answers, strict=True)
         return [found[index] for index in range(len(images))]
 
+    def free_memory(self) -> None:
+        """Give back what is only there to be faster, after memory ran out."""
+        self.lane.free_memory()
+
     def _passes(self, image_sizes: Sequence[Size]) -> list[Pass]:
         planned = plan_passes([self._canvas(size) for size in image_sizes], self.settings.max_pass_size)
         return [part for each in planned for part in each.cut(self.lane.parts(len(each.indices)))]
+
+    def _canvas_pixels(self, image_size: Size) -> int:
+        return math.prod(self._canvas(image_size))
 
     def _canvas(self, image_size: Size) -> Size:
         preprocessing = self.card.preprocessing

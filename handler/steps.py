@@ -17,8 +17,6 @@ from handler.lanes import Lane, Wait
 from handler.metrics import Observe, timed
 from handler.network import Found, Network
 
-_ONE_PIXEL = torch.zeros(1, 1, 3, dtype=torch.uint8)
-
 
 @dataclass(frozen=True)
 class Prepared:
@@ -77,9 +75,10 @@ class Steps:
             observe: Takes the metrics.
         """
         padding = self._lane.batch(len(images)) - len(images)
+        blanks = [torch.zeros(1, 1, 3, dtype=torch.uint8)] * padding
         tables = torch.tensor([[*sizes, *[(1, 1)] * padding], [*image_sizes, *[(1, 1)] * padding]])  # (2, B, 2)
         with timed(observe, "maskrcnn_upload_seconds"):
-            *pictures, tables_there = self._lane.upload([*images, *[_ONE_PIXEL] * padding, tables])
+            *pictures, tables_there = self._lane.upload([*images, *blanks, tables])
         return Prepared(canvas, tables[1, : len(images)], tables[0], pictures, tables_there)
 
     def start(self, prepared: Prepared, observe: Observe, expected: bool = False) -> Started:
