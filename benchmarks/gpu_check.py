@@ -47,7 +47,7 @@ def all_steps(out: Path, wheels: Sequence[Path], serve: bool) -> list[Step]:
         build_step(),
         tests_step("ops-tests", 300, "tests/ops"),
         tests_step("cuda-tests", 240, "tests/cuda"),
-        tests_step("handler-tests", 200, "tests/handler"),
+        tests_step("handler-tests", 300, "tests/handler"),
         tests_step("export-tests", 300, "tests/export"),
         *(sanitizer_step(tool) for tool in CLEAN),
         bench_step("ops-bench", 150, "benchmarks.ops", "--out", str(out / "ops.json")),
