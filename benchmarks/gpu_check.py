@@ -18,6 +18,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from importlib.util import find_spec
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -28,6 +29,7 @@ from benchmarks.steps import Outcome, Step, run_all, table
 
 ROOT = Path(__file__).resolve().parent.parent
 OPS = ("ops/lib/libmaskrcnn_ops.so", "ops/lib/libmaskrcnn_ops_cuda.so")
+CORES = len(os.sched_getaffinity(0))
 PACKAGES = ROOT / "build" / "packages"
 SANITIZER = "compute-sanitizer"
 # What each tool prints where it found nothing: that it exits with 0 says little of whether it looked.
@@ -45,10 +47,10 @@ def all_steps(out: Path, wheels: Sequence[Path], serve: bool) -> list[Step]:
     steps = [
         Step("machine", (sys.executable, "-m", "benchmarks.machine"), 60, must_say="gpu .+", required=True),
         build_step(),
-        tests_step("ops-tests", 300, "tests/ops"),
-        tests_step("cuda-tests", 240, "tests/cuda"),
-        tests_step("handler-tests", 300, "tests/handler"),
-        tests_step("export-tests", 300, "tests/export"),
+        pytest_step("ops-tests", 400, "tests/ops", processes=min(6, CORES // 2)),
+        pytest_step("cuda-tests", 240, "tests/cuda"),
+        pytest_step("handler-tests", 300, "tests/handler"),
+        pytest_step("export-tests", 300, "tests/export"),
         *(sanitizer_step(tool) for tool in CLEAN),
         bench_step("ops-bench", 150, "benchmarks.ops", "--out", str(out / "ops.json")),
         bench_step("model-bench", 420, "benchmarks.model", "--out", str(out)),
@@ -79,26 +81,19 @@ BEST = ("--dtype", "bfloat16", "--fusion", "optimized", "--graph")
 def build_step() -> Step:
     """Compile for the GPU that is here. ``make -o`` takes the place of a virtual environment."""
     major, minor = torch.cuda.get_device_capability() if torch.cuda.is_available() else (9, 0)
-    command = ["make", "-o", ".venv/.installed", f"PY={sys.executable}", f"-j{len(os.sched_getaffinity(0))}"]
+    command = ["make", "-o", ".venv/.installed", f"PY={sys.executable}", f"-j{CORES}"]
     return Step("build", (*command, f"CUDA_ARCHITECTURES={major}{minor}", *OPS), 400, required=True)
 
 
-def tests_step(name: str, limit: float, *folders: str) -> Step:
-    """Tests of some folders, the slow ones too, without any plug-in that happens to be installed."""
-    command = (
-        sys.executable,
-        "-m",
-        "pytest",
-        "-m",
-        "",
-        "-rs",
-        "--tb=short",
-        "--show-capture=no",
-        "-p",
-        "no:cacheprovider",
-    )
+def pytest_step(name: str, limit: float, folder: str, processes: int = 1) -> Step:
+    """Tests of a folder, the slow ones too; of the plug-ins that happen to be installed only the one for processes."""
     environment = {"REQUIRE_CUDA": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    return Step(name, (*command, *folders), limit, environment, must_say=r"\d+ passed")
+    command = [sys.executable, "-m", "pytest", "-m", "", "-rs", "--tb=short", "--show-capture=no"]
+    command += ["-p", "no:cacheprovider", folder]
+    if processes > 1 and find_spec("xdist"):
+        command += ["-p", "xdist.plugin", "-n", str(processes)]
+        environment["OMP_NUM_THREADS"] = str(max(1, CORES // processes))
+    return Step(name, tuple(command), limit, environment, must_say=r"\d+ passed")
 
 
 def sanitizer_step(tool: str) -> Step:
