@@ -12,7 +12,6 @@ from server.addresses import Addresses
 from server.torchserve import TorchServe, start
 from tests.served import MODEL, ROOT, export_demo
 
-
 # The CUDA kernels, built to run on a CPU (`make test-emulated`): they take the place of the CPU's own.
 if emulated := os.environ.get("EMULATED_CUDA"):
     torch.ops.load_library(emulated)
