@@ -87,7 +87,7 @@ test: $(INSTALLED) $(OPS_LIBRARIES) $(EMULATED_LIBRARY) ## Run the tests, a real
 	@$(MAKE) test-emulated
 
 test-emulated: $(INSTALLED) $(OPS_LIBRARY) $(EMULATED_LIBRARY) ## Run the op tests on the CUDA kernels, emulated on the CPU
-	EMULATED_CUDA=$(EMULATED_LIBRARY) $(PY) -m pytest tests/ops $(PYTEST_ARGS)
+	$(EMULATED_PROCESS) $(PY) -m pytest tests/ops $(PYTEST_ARGS)
 
 check: $(INSTALLED) ## Format, lint, types, then all tests: what CI runs
 	$(PY) -m ruff format --check .
