@@ -126,7 +126,7 @@ std::tuple<Tensor, Tensor> encode_rle_cpu(const Tensor& probs, const Tensor& box
   const auto *mask = masks.const_data_ptr<float>(), *box = corners.const_data_ptr<float>();
   const auto* image = sizes.const_data_ptr<int64_t>();
   const auto* threshold = limits.const_data_ptr<float>();
-  check_plane_sides(image, count);
+  for (int64_t n = 0; n < count; ++n) check_plane(image[2 * n], image[2 * n + 1], n);
   std::vector<std::vector<uint8_t>> strings(count);
   std::atomic<int64_t> next{0};  // boxes differ a thousandfold in area: each thread takes one when it is free
   constexpr int64_t kWorthAThread = 8;  // an instance takes about 10 us, as much as waking a thread does
