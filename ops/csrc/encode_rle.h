@@ -17,14 +17,14 @@ inline void check_encode_rle(const Tensor& probs, const Tensor& boxes, const Ten
   check_same_device("encode_rle", "thresholds", thresholds, probs);
 }
 
-// Apart from the other checks, because it reads values: sizes (count, 2), on the host.
-inline void check_plane_sides(const int64_t* sizes, int64_t count) {
-  for (int64_t n = 0; n < count; ++n) {
-    const int64_t height = sizes[2 * n], width = sizes[2 * n + 1];
-    MASKRCNN_CHECK(height > 0 && height <= kLongestPlaneSide && width > 0 && width <= kLongestPlaneSide,
-                   "encode_rle: image_sizes must be from 1 to ", kLongestPlaneSide, ", got (", height, ", ", width,
-                   ") in row ", n);
-  }
+C10_HOST_DEVICE inline bool is_plane(int64_t height, int64_t width) {
+  return height > 0 && height <= kLongestPlaneSide && width > 0 && width <= kLongestPlaneSide;
+}
+
+// Apart from the other checks, because it needs the values of a row of image_sizes.
+inline void check_plane(int64_t height, int64_t width, int64_t row) {
+  MASKRCNN_CHECK(is_plane(height, width), "encode_rle: image_sizes must be from 1 to ", kLongestPlaneSide, ", got (",
+                 height, ", ", width, ") in row ", row);
 }
 
 }  // namespace maskrcnn
