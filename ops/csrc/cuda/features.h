@@ -17,6 +17,21 @@ void visit_feature_type(const Tensor& tensor, const Visit& visit) {
   visit(static_cast<float*>(nullptr));
 }
 
+// A matrix of any strides.
+template <class Feature>
+struct FeatureMatrix {
+  const Feature* values;
+  int64_t columns, row_stride, column_stride;
+
+  explicit FeatureMatrix(const Tensor& tensor)
+      : values(static_cast<const Feature*>(tensor.const_data_ptr())), columns(tensor.size(1)),
+        row_stride(tensor.stride(0)), column_stride(tensor.stride(1)) {}
+
+  __device__ float at(int64_t row, int64_t column) const {
+    return static_cast<float>(values[row * row_stride + column * column_stride]);
+  }
+};
+
 constexpr int64_t kVectorBytes = 16;  // the widest load of one thread
 
 // What one thread reads and writes at once: kVectorBytes, or a single value where memory is not aligned for more.

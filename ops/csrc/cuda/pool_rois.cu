@@ -15,7 +15,7 @@ namespace maskrcnn {
 namespace {
 
 constexpr int64_t kMostWarps = 8;
-constexpr int kBlocksPerUnit = 4;  // multiprocessor; 64 registers a thread, enough that none is spilled
+constexpr int kBlocksAtOnce = 4;   // on a multiprocessor: leaves a thread 64 registers, enough that none is spilled
 constexpr int64_t kMostTaps = 16;  // of one bin along one axis
 constexpr int64_t kMostTapBytes = 16 * 1024;
 constexpr int64_t kExactCells = 1 << 20;
@@ -50,12 +50,14 @@ class TapTable {
       : taps_(block_memory<Tap>()), counts_(reinterpret_cast<int32_t*>(taps_ + entries * pooling.capacity)),
         capacity_(pooling.capacity) {}
 
-  static size_t bytes(int64_t entries, int32_t capacity) { return entries * (capacity * sizeof(Tap) + sizeof(int32_t)); }
+  static size_t bytes(int64_t entries, int32_t capacity) {
+    return capacity == 0 ? 0 : entries * (capacity * sizeof(Tap) + sizeof(int32_t));
+  }
 
   __device__ void set(int32_t entry, const RoiAxis& axis, int64_t bin, int64_t size, int64_t stride, float scale) {
     counts_[entry] = static_cast<int32_t>(bin_taps(axis, bin, size, stride, scale, taps_ + entry * capacity_));
   }
-  __device__ Taps get(int32_t entry) const { return {taps_ + entry * capacity_, counts_[entry]}; }
+  __device__ Taps get(int64_t entry) const { return {taps_ + entry * capacity_, counts_[entry]}; }
 
  private:
   Tap* taps_;
@@ -118,7 +120,7 @@ __device__ void add_cells(const Feature* image, const Taps& rows, Taps columns, 
 template <int kLanes, class Feature, class Add>
 __device__ void write_bins(Feature* out, const Pooling& pooling, const Add& add) {
   const int64_t first = threadIdx.x % kWarp * kLanes;
-  for (int32_t column = 0; column < pooling.bins.width; ++column, out += pooling.channels)
+  for (int64_t column = 0; column < pooling.bins.width; ++column, out += pooling.channels)
     for (int64_t channel = first; channel < pooling.channels; channel += kWarp * kLanes) {
       float sums[kLanes] = {};
       add(column, channel, sums);
@@ -144,14 +146,14 @@ __device__ void pool_band(const RoiJob& job, const DeviceMap& map, int64_t first
   if (first_row + warp >= bins.height) return;
   const auto* image = static_cast<const Feature*>(map.cells) + job.image * map.image_stride;
   const Taps rows = pooled ? table.get(width + warp) : Taps{};
-  write_bins<kLanes>(out + warp * width * pooling.channels, pooling,
-                     [&](int32_t column, int64_t channel, float(&sums)[kLanes]) {
+  write_bins<kLanes>(out + warp * bins.width * pooling.channels, pooling,
+                     [&](int64_t column, int64_t channel, float(&sums)[kLanes]) {
                        if (pooled) add_cells(image + channel, rows, table.get(column), sums);
                      });
 }
 
 template <class Feature, int kLanes>
-__global__ void __launch_bounds__(kMostWarps* kWarp, kBlocksPerUnit)
+__global__ void __launch_bounds__(kMostWarps* kWarp, kBlocksAtOnce)
     pool_kernel(const RoiJob* jobs, DeviceMaps maps, Feature* out, Pooling pooling) {
   const int64_t line_size = pooling.bins.width * pooling.channels;
   for (int64_t block = blockIdx.x; block < pooling.jobs * pooling.bands; block += gridDim.x) {
@@ -210,7 +212,7 @@ __global__ void __launch_bounds__(kMostWarps* kWarp)
     if (roi.empty() || fits_table(roi, map, pooling)) continue;
     const auto* image = static_cast<const Feature*>(map.cells) + job.image * map.image_stride;
     write_bins<kLanes>(out + line * bins.width * pooling.channels, pooling,
-                       [&](int32_t column, int64_t channel, float(&sums)[kLanes]) {
+                       [&](int64_t column, int64_t channel, float(&sums)[kLanes]) {
                          add_samples(image + channel, map, roi, line % bins.height, column, sums);
                        });
   }
@@ -248,8 +250,8 @@ void pool(const Launcher& launch, const RoiJob* jobs, const DeviceMaps& maps, Fe
          TapTable::bytes(pooling.bins.width + warps, pooling.capacity), jobs, maps, out, pooling);
   if (pooling.bins.sampling_ratio > 0 && pooling.capacity > 0) return;  // all fit
   constexpr unsigned kMostBlocks = 1024;
-  launch(sample_kernel<Feature, kLanes>, std::min(kMostBlocks, blocks_for(pooling.jobs * pooling.bins.height, kMostWarps)),
-         kMostWarps * kWarp, 0, jobs, maps, out, pooling);
+  const unsigned blocks = std::min(kMostBlocks, blocks_for(pooling.jobs * pooling.bins.height, kMostWarps));
+  launch(sample_kernel<Feature, kLanes>, blocks, kMostWarps * kWarp, 0, jobs, maps, out, pooling);
 }
 
 }  // namespace
