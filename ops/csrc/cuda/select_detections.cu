@@ -167,7 +167,7 @@ class ImageSelection {
 };
 
 template <class Feature>
-__global__ void __launch_bounds__(kSelectThreads) select_kernel(FeatureMatrix<Feature> deltas, Selection all) {
+__global__ void __launch_bounds__(kSelectThreads, 1) select_kernel(FeatureMatrix<Feature> deltas, Selection all) {
   const int64_t count = ImageSelection<Feature>(deltas, all, blockIdx.x).run();
   if (threadIdx.x == 0) all.results.counts[blockIdx.x] = count;
 }
