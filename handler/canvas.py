@@ -7,6 +7,7 @@ halve as often as it must, and the rest of the canvas is zero.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor
@@ -27,6 +28,15 @@ class Pass:
 
     canvas: Size
     indices: tuple[int, ...]
+
+    def cut(self, counts: Sequence[int]) -> "list[Pass]":
+        """The same pictures in passes of so many each.
+
+        Args:
+            counts: Their sum is the number of pictures.
+        """
+        ends = list(accumulate(counts, initial=0))
+        return [Pass(self.canvas, self.indices[begin:end]) for begin, end in pairwise(ends)]
 
 
 def resized_size(height: int, width: int, preprocessing: Preprocessing) -> Size:
@@ -120,8 +130,8 @@ def boxes_on_image(boxes_on_canvas: Tensor, sizes_on_canvas: Tensor, image_sizes
 
     Args:
         boxes_on_canvas: (B, D, 4) float32, x1 y1 x2 y2.
-        sizes_on_canvas: (B, 2) int64, height and width of each picture after resizing.
-        image_sizes: (B, 2) int64, height and width of each picture.
+        sizes_on_canvas: (B, 2) int64 on their device, height and width of each picture after resizing.
+        image_sizes: (B, 2) int64 on their device, height and width of each picture.
         clip: Clip the boxes to their picture.
 
     Returns:
@@ -131,9 +141,13 @@ def boxes_on_image(boxes_on_canvas: Tensor, sizes_on_canvas: Tensor, image_sizes
         Ratios are divided in float32 as torchvision does; the two others divide in float64 and then round to float32,
         which is the same number for sides below 2 ** 24.
     """
-    ratios = image_sizes.float() / sizes_on_canvas.float()  # (B, 2)
-    boxes = boxes_on_canvas * ratios[:, None, [1, 0, 1, 0]]
+    boxes = boxes_on_canvas * _as_corners(image_sizes.float() / sizes_on_canvas.float())
     if clip:
-        limits = image_sizes[:, None, [1, 0, 1, 0]].to(boxes.dtype)
+        limits = _as_corners(image_sizes).to(boxes.dtype)
         boxes = torch.minimum(boxes.clamp(min=0), limits)
     return boxes
+
+
+def _as_corners(sizes: Tensor) -> Tensor:
+    """(B, 2) heights and widths -> (B, 1, 4) width, height, width, height; a list as an index would be uploaded."""
+    return sizes.flip(1).repeat(1, 2).unsqueeze(1)

@@ -44,3 +44,24 @@ def unpack_masks(counts: Tensor, offsets: Tensor) -> list[str]:
     text = counts.numpy().tobytes().decode("ascii")
     ends = offsets.tolist()
     return [text[begin:end] for begin, end in zip(ends, ends[1:], strict=False)]
+
+
+def split(
+    image_sizes: Tensor, counts: Tensor, boxes: Tensor, scores: Tensor, labels: Tensor, masks: list[str]
+) -> list[Detections]:
+    """Cut the rows of several pictures, one after the other, into one answer a picture.
+
+    Args:
+        image_sizes: (N, 2) int64, height and width of each picture.
+        counts: (N,) int64, rows of each.
+        boxes: (K, 4) of all pictures, and so on.
+        scores: (K,).
+        labels: (K,).
+        masks: K of them.
+    """
+    ends = counts.cumsum(0)
+    spans = [slice(end - count, end) for end, count in zip(ends.tolist(), counts.tolist(), strict=True)]
+    return [
+        Detections(height, width, boxes[span], scores[span], labels[span], tuple(masks[span]))
+        for (height, width), span in zip(image_sizes.tolist(), spans, strict=True)
+    ]

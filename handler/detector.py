@@ -1,17 +1,22 @@
 """The exported model, from pictures to detections. Needs no server: any program may load an archive's folder."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-import ops  # first: a trace that names ops which are not registered does not load
-from handler.canvas import Pass, boxes_on_image, canvas_size, plan_passes, resized_size
-from handler.detections import Detections, unpack_masks
-from handler.metrics import Observe, ignore, timed
+from handler.canvas import Pass, Size, canvas_size, plan_passes, resized_size
+from handler.detections import Detections
+from handler.device import CPU, use_device
+from handler.lanes import CudaLane, Lane
+from handler.loading import load_trace
+from handler.metrics import Observe, ignore
 from handler.model_card import FILE_NAME, ModelCard
+from handler.network import Network
 from handler.settings import Settings
+from handler.steps import Prepared, Segmented, Steps
 
 MODEL_FILE = "model.pt"
 
@@ -22,129 +27,123 @@ class Detector:
     Attributes:
         card: What was fixed at export.
         settings: What this deployment chose.
+        device: Where it computes.
+        lane: How it uses that device.
     """
 
-    def __init__(self, model: torch.jit.ScriptModule, card: ModelCard, settings: Settings) -> None:
-        """Take a loaded trace; most callers want ``Detector.load``.
-
-        Raises:
-            ValueError: The settings ask for scores that the trace never gives.
-        """
-        floor = card.postprocessing.score_threshold
-        if settings.score_threshold is not None and settings.score_threshold < floor:
-            raise ValueError(
-                f"model-config.yaml: score_threshold must be at least {floor}, the limit that the model was exported "
-                f"with, got {settings.score_threshold}; export it again with a lower one"
-            )
-        self.card, self.settings = card, settings
-        self._model = model
-        self._score_threshold = floor if settings.score_threshold is None else settings.score_threshold
-        self._mask_threshold = (
-            card.postprocessing.mask_threshold if settings.mask_threshold is None else settings.mask_threshold
-        )
+    def __init__(self, card: ModelCard, settings: Settings, device: torch.device, network: Network, lane: Lane) -> None:
+        """Take the parts; callers want ``Detector.load``."""
+        self.card, self.settings, self.device, self.lane = card, settings, device, lane
+        self._steps = Steps(network, lane)
 
     @classmethod
-    def load(cls, folder: Path, settings: Settings | None = None) -> "Detector":
+    def load(cls, folder: Path, settings: Settings | None = None, device: torch.device = CPU) -> "Detector":
         """Load the model of an unpacked archive and warm it up.
 
         Args:
             folder: Holds ``model.pt`` and ``model_card.json``.
             settings: Choices of the deployment; None: the defaults.
+            device: Where it computes. A GPU becomes the process's own, and PyTorch's switches are set as the settings
+                say.
 
         Raises:
             ValueError: The card is of another version, or the settings do not fit it.
+            DeviceError: The device does not compute in the dtype of the settings.
         """
+        settings = settings or Settings()
         card = ModelCard.load(folder / FILE_NAME)
-        model = torch.jit.load(str(folder / MODEL_FILE), map_location="cpu").eval()  # type: ignore[no-untyped-call]
-        detector = cls(model.to(memory_format=torch.channels_last), card, settings or Settings())
+        use_device(device, settings)
+        network = Network(load_trace(folder / MODEL_FILE, settings, device), card, settings)
+        lane = Lane(network) if device.type == "cpu" else CudaLane(network, settings, device)
+        detector = cls(card, settings, device, network, lane)
         detector.warm_up()
         return detector
 
+    @torch.inference_mode()
     def warm_up(self) -> None:
-        """Compute blank pictures: the first call of a process costs up to three times the second.
+        """Compute blank pictures, so that whatever happens once has happened before the first request.
 
-        They have the sizes of the settings, or are one square of the size that the network wants.
+        They have the sizes of the settings, or are one square of the size that the network wants; of the batches and
+        counts of masks that this device works with.
         """
         side = self.card.preprocessing.min_size
-        for height, width in self.settings.warm_up_sizes or ((side, side),):
-            self.detect([torch.zeros(height, width, 3, dtype=torch.uint8)])
+        sizes = sorted(self.settings.warm_up_sizes or ((side, side),), key=self._canvas_pixels, reverse=True)
+        for batch, rows in self.lane.warm_up_plan(self.card.postprocessing.max_detections):
+            for height, width in sizes:
+                self._compute_blank(batch, height, width, rows)
+
+    def _compute_blank(self, batch: int, height: int, width: int, rows: Sequence[int]) -> None:
+        """Compute a pass of blank pictures, and the masks of its first rows, so many at a time."""
+        images = [torch.zeros(height, width, 3, dtype=torch.uint8)] * batch
+        (whole,) = plan_passes([self._canvas((height, width))] * batch, batch)
+        (prepared,) = self._prepared(images, [(height, width)] * batch, [whole], ignore)
+        started = self._steps.start(prepared, ignore, expected=True)
+        numbers = torch.arange(started.found.kept.numel()).reshape(started.found.kept.shape)
+        for count in rows:
+            self._steps.finish(self._steps.segment(started, ignore, numbers < count), ignore)
 
     @torch.inference_mode()
-    def detect(self, images: Sequence[Tensor], observe: Observe = ignore) -> list[Detections]:
+    def detect(
+        self, images: Sequence[Tensor], observe: Observe = ignore, image_sizes: Sequence[Size] | None = None
+    ) -> list[Detections]:
         """Find the instances of each picture; its answer does not depend on the other pictures.
 
         Args:
-            images: (H, W, 3) uint8 each, RGB, of any sizes.
+            images: (H, W, 3) uint8 each, RGB, of any sizes, on the CPU.
             observe: Takes the metrics of each pass.
+            image_sizes: Height and width that each answer is in, where a picture was shrunk as it was decoded; None:
+                the pictures' own.
 
         Returns:
             One per picture, in the order of the pictures.
         """
-        preprocessing = self.card.preprocessing
-        sizes = [resized_size(image.shape[0], image.shape[1], preprocessing) for image in images]
-        canvases = [canvas_size(*size, preprocessing) for size in sizes]
+        answered_in = image_sizes or [(image.shape[0], image.shape[1]) for image in images]
+        passes = self._passes(answered_in)
+        computed = self._in_turn(self._prepared(images, answered_in, passes, observe), observe)
         found: dict[int, Detections] = {}
-        for each in plan_passes(canvases, self.settings.max_pass_size):
-            chosen = [images[index] for index in each.indices]
-            resized = torch.tensor([sizes[index] for index in each.indices])
-            found |= zip(each.indices, self._run(each, chosen, resized, observe), strict=True)
+        for each, answers in zip(passes, computed, strict=True):
+            found |= zip(each.indices, answers, strict=True)
         return [found[index] for index in range(len(images))]
 
-    def _run(self, each: Pass, images: list[Tensor], sizes_on_canvas: Tensor, observe: Observe) -> list[Detections]:
-        """Compute one pass."""
-        observe("maskrcnn_pass_size", len(images))
-        with timed(observe, "maskrcnn_place_seconds"):
-            canvas = self._place(images, sizes_on_canvas, each.canvas)
-        with timed(observe, "maskrcnn_detect_seconds"):
-            boxes_on_canvas, scores, labels, _, counts, *levels = self._model.detect(canvas, sizes_on_canvas)
-        image_sizes = torch.tensor([image.shape[:2] for image in images])  # (B, 2)
-        post = self.card.postprocessing
-        boxes = boxes_on_image(boxes_on_canvas, sizes_on_canvas, image_sizes, post.clip_boxes)  # (B, D, 4)
-        kept = self._kept(boxes, scores, counts)  # (B, D) bool
-        counts = kept.sum(1)
-        boxes, scores, labels = boxes[kept], scores[kept], labels[kept]  # (K, 4), (K), (K), in image order
-        with timed(observe, "maskrcnn_segment_seconds"):
-            probs = self._model.segment(boxes_on_canvas[kept], labels, counts, *levels)  # (K, M, M)
-        with timed(observe, "maskrcnn_encode_seconds"):
-            masks = self._encode(probs, boxes, image_sizes.repeat_interleave(counts, dim=0))
-        return _split(image_sizes, counts, boxes, scores, labels, masks)
+    def free_memory(self) -> None:
+        """Give back what is only there to be faster, after memory ran out."""
+        self.lane.free_memory()
 
-    def _place(self, images: list[Tensor], sizes: Tensor, canvas: tuple[int, int]) -> Tensor:
+    def _passes(self, image_sizes: Sequence[Size]) -> list[Pass]:
+        planned = plan_passes([self._canvas(size) for size in image_sizes], self.settings.max_pass_size)
+        return [part for each in planned for part in each.cut(self.lane.parts(len(each.indices)))]
+
+    def _canvas_pixels(self, image_size: Size) -> int:
+        return math.prod(self._canvas(image_size))
+
+    def _canvas(self, image_size: Size) -> Size:
         preprocessing = self.card.preprocessing
-        return ops.resize_normalize(
-            images,
-            sizes,
-            *canvas,
-            mean=list(preprocessing.mean),
-            std=list(preprocessing.std),
-            divisor=preprocessing.pixel_divisor,
-            filter=preprocessing.resize_filter,
-            bgr=preprocessing.bgr,
-        )
+        return canvas_size(*resized_size(*image_size, preprocessing), preprocessing)
 
-    def _kept(self, boxes: Tensor, scores: Tensor, counts: Tensor) -> Tensor:
-        """Mark the rows that are answered; only their masks are computed."""
-        kept = (torch.arange(scores.shape[1]) < counts[:, None]) & (scores > self._score_threshold)
-        if self.card.postprocessing.clip_boxes:  # who clips also drops what clipping left without an inside
-            kept &= ((boxes[..., 2:] - boxes[..., :2]) > 0).all(-1)
-        return kept
+    def _prepared(
+        self, images: Sequence[Tensor], image_sizes: Sequence[Size], passes: Sequence[Pass], observe: Observe
+    ) -> Iterator[Prepared]:
+        """Prepare one pass after the other, each when it is asked for."""
+        for each in passes:
+            observe("maskrcnn_pass_size", len(each.indices))
+            chosen = [images[index] for index in each.indices]
+            sizes = [image_sizes[index] for index in each.indices]
+            resized = [resized_size(*size, self.card.preprocessing) for size in sizes]
+            yield self._steps.prepare(each.canvas, chosen, resized, sizes, observe)
 
-    def _encode(self, probs: Tensor, boxes: Tensor, image_sizes: Tensor) -> list[str]:
-        post = self.card.postprocessing
-        thresholds = torch.full((len(probs),), self._mask_threshold)
-        counts, offsets = ops.encode_rle(
-            probs, boxes, image_sizes, thresholds, rule=post.paste_rule, inclusive=post.paste_inclusive
-        )
-        return unpack_masks(counts, offsets)
+    def _in_turn(self, prepared: Iterator[Prepared], observe: Observe) -> Iterator[list[Detections]]:
+        """Compute passes so that a GPU has work while the host packs, waits or reads.
 
-
-def _split(
-    image_sizes: Tensor, counts: Tensor, boxes: Tensor, scores: Tensor, labels: Tensor, masks: list[str]
-) -> list[Detections]:
-    """Cut the packed rows of a pass into one answer a picture."""
-    ends = counts.cumsum(0)
-    spans = [slice(end - count, end) for end, count in zip(ends.tolist(), counts.tolist(), strict=True)]
-    return [
-        Detections(height, width, boxes[span], scores[span], labels[span], tuple(masks[span]))
-        for (height, width), span in zip(image_sizes.tolist(), spans, strict=True)
-    ]
+        While it finds the boxes of one pass, the host sends the pictures of the next and reads the masks of the one
+        before. What a pass found is used up (``segment``) before the next one starts, which may overwrite it.
+        """
+        following = next(prepared, None)
+        before: Segmented | None = None
+        while following is not None:
+            started = self._steps.start(following, observe)
+            following = next(prepared, None)
+            if before is not None:
+                yield self._steps.finish(before, observe)
+            before = self._steps.segment(started, observe)
+        if before is not None:
+            yield self._steps.finish(before, observe)

@@ -2,15 +2,20 @@
 
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageCms
+from PIL import Image, JpegImagePlugin
 from torch import Tensor
+
+from handler.canvas import Size
+from handler.colour import to_rgb
+from handler.errors import RequestError
 
 # Formats whose parsers take hostile bytes; EPS, for one, would start Ghostscript.
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
@@ -26,29 +31,37 @@ _TRANSPOSED = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_TURNED = (5, 6, 7, 8)  # these exchange height and width
 
 
-class BadImageError(Exception):
-    """A picture that the client must change before it can be answered.
-
-    Attributes:
-        code: Short name that programs compare.
-        message: What is wrong with this request.
-        hint: What to do about it.
-        status: The HTTP status of the reply.
-    """
+class BadImageError(RequestError):
+    """A picture that the client must change before it can be answered."""
 
     def __init__(self, code: str, message: str, hint: str = _HINT, status: int = HTTPStatus.BAD_REQUEST) -> None:
-        super().__init__(message)
-        self.code, self.message, self.hint, self.status = code, message, hint, HTTPStatus(status)
+        super().__init__(code, message, hint, status)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded picture, upright.
+
+    Attributes:
+        pixels: (H, W, 3) uint8, RGB; fewer than the picture has where it was shrunk as it was decoded.
+        height: Height of the picture itself, in pixels.
+        width: Width of the picture itself, in pixels.
+    """
+
+    pixels: NDArray[np.uint8]
+    height: int
+    width: int
+
+
+Wanted = Callable[[int, int], Size]
+"""Height and width of a picture to the height and width that suffice."""
 
 
 def decode_image(data: bytes | bytearray, max_pixels: int) -> Tensor:
     """Decode the first frame of a picture, upright.
-
-    Transparent pixels are laid over white. 16-bit grey is scaled to 8 bit, ``I`` (32-bit integers) is taken as 16-bit;
-    ``F`` is taken as 0 to 1 if no value is above 1, else as 0 to 255. Colour profiles are not applied, as the
-    frameworks that trained the model do not apply them.
 
     Args:
         data: A file in one of ``FORMATS``.
@@ -60,16 +73,52 @@ def decode_image(data: bytes | bytearray, max_pixels: int) -> Tensor:
     Raises:
         BadImageError: The bytes are no picture, a part of one, or one with too many pixels.
     """
+    with pillow_guarded(max_pixels):
+        return torch.from_numpy(decode_guarded(data, max_pixels).pixels)
+
+
+def decode_guarded(data: bytes | bytearray, max_pixels: int, wanted: Wanted | None = None) -> Picture:
+    """Decode the first frame of a picture; only within ``pillow_guarded``, from any number of threads.
+
+    Transparent pixels are laid over white. 16-bit grey is scaled to 8 bit, ``I`` (32-bit integers) is taken as 16-bit;
+    ``F`` is taken as 0 to 1 if no value is above 1, else as 0 to 255. Colour profiles are not applied, as the
+    frameworks that trained the model do not apply them.
+
+    Args:
+        data: A file in one of ``FORMATS``.
+        max_pixels: Most pixels of the picture; the header is checked before anything is decoded.
+        wanted: Lets the JPEG decoder shrink a picture to a half, a quarter or an eighth, as long as each side keeps
+            what this says.
+
+    Raises:
+        BadImageError: The bytes are no picture, a part of one, or one with too many pixels.
+    """
     if not data:
         raise BadImageError("empty_body", "the request has no body")
-    with _pillow_guarded(max_pixels):
-        image = _open(data, max_pixels)
-        return torch.from_numpy(np.array(_decode(image)))  # (H, W, 3) uint8
+    image = _open(data, max_pixels)
+    size = None if wanted is None else _shrink_jpeg(image, wanted)
+    pixels = np.array(_decode(image))
+    return Picture(pixels, *(size or pixels.shape[:2]))
+
+
+def _shrink_jpeg(image: Image.Image, wanted: Wanted) -> Size | None:
+    """Tell the decoder what suffices; the height and width of the picture itself, or None if it is no JPEG."""
+    if not isinstance(image, JpegImagePlugin.JpegImageFile):
+        return None
+    # Pillow's sizes are width, height, as they are stored; ours are height, width, as they are seen.
+    turned = _orientation(image) in _TURNED
+    height, width = image.size if turned else image.size[::-1]
+    sides = wanted(height, width)
+    image.draft(None, sides if turned else sides[::-1])
+    return height, width
 
 
 @contextmanager
-def _pillow_guarded(max_pixels: int) -> Iterator[None]:
-    """Make Pillow keep our limit where it checks one before allocating, and keep its warnings out of the log."""
+def pillow_guarded(max_pixels: int) -> Iterator[None]:
+    """Make Pillow keep our limit where it checks one before allocating, and keep its warnings out of the log.
+
+    Both are the whole process's: one thread does this, once around the work of all.
+    """
     before = Image.MAX_IMAGE_PIXELS
     Image.MAX_IMAGE_PIXELS = max_pixels
     try:
@@ -109,7 +158,7 @@ def _too_many_pixels(count: str, max_pixels: int) -> BadImageError:
 def _decode(image: Image.Image) -> Image.Image:
     try:
         image.load()
-        return _upright(_to_rgb(image), _orientation(image))  # in this order: loading a TIFF turns it
+        return _upright(to_rgb(image), _orientation(image))  # in this order: loading a TIFF turns it
     except MemoryError:
         raise
     except Exception as error:  # as above: a decoder may raise anything
@@ -130,38 +179,3 @@ def _orientation(image: Image.Image) -> int:
 def _upright(image: Image.Image, orientation: int) -> Image.Image:
     transpose = _TRANSPOSED.get(orientation)
     return image if transpose is None else image.transpose(transpose)
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I") or image.mode == "F":
-        return Image.fromarray(_grey_8bit(image)).convert("RGB")
-    if image.mode == "LAB":  # Pillow has no plain conversion for it
-        return _lab_to_rgb(image)
-    if image.has_transparency_data:
-        return _over_white(image.convert("RGBA"))
-    return image.convert("RGB")
-
-
-def _over_white(image: Image.Image) -> Image.Image:
-    white = Image.new("RGBA", image.size, "white")
-    return Image.alpha_composite(white, image).convert("RGB")
-
-
-def _lab_to_rgb(image: Image.Image) -> Image.Image:
-    converted = ImageCms.profileToProfile(
-        image, ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), outputMode="RGB"
-    )
-    if converted is None:
-        raise RuntimeError("profileToProfile gave no picture")
-    return converted
-
-
-def _grey_8bit(image: Image.Image) -> NDArray[np.uint8]:
-    """Scale 16-bit, 32-bit and floating grey values to 0-255."""
-    values: NDArray[np.floating] = np.asarray(image, dtype=np.float32)  # (H, W)
-    if image.mode == "F":
-        values = np.nan_to_num(values, posinf=255)
-        values = values * 255 if values.max() <= 1 else values
-    else:
-        values = values / 257  # 65535 becomes 255
-    return values.clip(0, 255).round().astype(np.uint8)

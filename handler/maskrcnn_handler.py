@@ -6,6 +6,7 @@ It is imported by its base name and may define one class only, so nothing here i
 
 import json
 import logging
+import os
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,7 +58,12 @@ class MaskRCNNHandler:
     def _answer(self, requests: list[dict[str, Any]], context: "Context") -> list[tuple[HTTPStatus, bytes]]:
         if self._worker is None:
             return [self._unavailable()] * len(requests)
-        return [(reply.status, reply.body) for reply in self._worker.answer(requests, _observer(context))]
+        try:
+            replies = self._worker.answer(requests, _observer(context))
+        except Exception as error:
+            _leave_if_the_device_is_broken(error)
+            raise
+        return [(reply.status, reply.body) for reply in replies]
 
     def _describe(self) -> tuple[HTTPStatus, bytes]:
         """The model card, for ``GET /models/NAME?customized=true`` (TorchServe asks with a header of its own)."""
@@ -75,11 +81,23 @@ class MaskRCNNHandler:
 def _load(context: "Context") -> "Worker":
     from handler.worker import Worker  # here, so that a file missing from the archive is a 503 with its name
 
-    if context.system_properties["gpu_id"] is not None:  # crawling on the CPU in silence would be worse
-        raise RuntimeError("TorchServe assigned a GPU, but this version computes on the CPU only: set deviceType: cpu")
     version = context.manifest["model"].get("modelVersion", "")
     folder = Path(context.system_properties["model_dir"])
-    return Worker.load(folder, context.model_yaml_config, context.model_name, version)
+    gpu_id = context.system_properties["gpu_id"]
+    return Worker.load(folder, context.model_yaml_config, context.model_name, version, gpu_id)
+
+
+def _leave_if_the_device_is_broken(error: Exception) -> None:
+    """End the process where no later CUDA call of it can be trusted: TorchServe then starts a fresh one in seconds.
+
+    It would not by itself: it reports the error of each batch and keeps the worker.
+    """
+    from handler.failures import breaks_the_device
+
+    if breaks_the_device(error):
+        logger.critical("the GPU's context is lost; this worker leaves so that a new one is started", exc_info=error)
+        logging.shutdown()
+        os._exit(1)  # not sys.exit: TorchServe would catch it
 
 
 def _observer(context: "Context") -> "Observe":

@@ -6,6 +6,7 @@ from http import HTTPStatus
 from typing import Any
 
 from handler.detections import Detections
+from handler.errors import RequestError
 from handler.images import BadImageError
 
 BOX_DECIMALS = 3  # a thousandth of a pixel; frameworks differ among each other by more
@@ -50,7 +51,7 @@ def detections_as_json(
     return reply
 
 
-def error_as_json(error: BadImageError) -> bytes:
+def error_as_json(error: RequestError) -> bytes:
     """Write the answer to a request that has none: ``error`` with ``code``, ``message`` and ``hint``."""
     return to_json({"error": {"code": error.code, "message": error.message, "hint": error.hint}})
 

@@ -1,13 +1,17 @@
 """What a deployment chooses: the section ``detection:`` of ``model-config.yaml``."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any
+
+from handler.cores import available_cores
+from handler.gpu_settings import Dtype, Fusion, Graphs, check_arithmetic
+from handler.setting_checks import are_sizes, check, is_count, is_probability
 
 SECTION = "detection"
 MOST_BYTES_OF_A_BATCH = 33_000_000  # a little below max_response_size of our config.properties
+MOST_DECODERS = 8  # more only contend for memory: eight decode a full batch at once
+_AUTO = ("threads", "fusion", "decode_threads")
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,15 @@ class Settings:
         workers: Workers that share the machine, from ``maxWorkers`` or ``minWorkers``; not part of the section.
         warm_up_sizes: (height, width) of the pictures that are computed once before the worker is ready;
             empty: one square of the model's own size.
+        dtype: What the network computes in. float32 is exact; float16 is for GPUs only.
+        tf32: On a GPU, let float32 products drop to the 10 bits of TF32.
+        fusion: How the trace is prepared. ``none``: as it is; ``frozen``: weights become constants; ``optimized``: on
+            a GPU in half precision, also bias, sum and ReLU become part of the convolutions. None: ``auto``, which is
+            frozen on a GPU and none on the CPU.
+        graphs: CUDA graphs.
+        decode_threads: Pictures that are decoded at a time; None: ``auto``, one a core of the worker, at most 8.
+        fast_jpeg: Let the JPEG decoder shrink pictures that are far larger than the network wants: faster, but no
+            longer pixel for pixel what training saw.
     """
 
     score_threshold: float | None = None
@@ -37,16 +50,26 @@ class Settings:
     threads: int | None = None
     workers: int = 1
     warm_up_sizes: tuple[tuple[int, int], ...] = ()
+    dtype: Dtype = "float32"
+    tf32: bool = False
+    fusion: Fusion | None = None
+    graphs: Graphs = Graphs()
+    decode_threads: int | None = None
+    fast_jpeg: bool = False
 
     def __post_init__(self) -> None:
         for name in ("score_threshold", "mask_threshold"):
             value = getattr(self, name)
-            _check(value is None or _is_probability(value), name, "a number from 0 to 1", value)
+            check(value is None or is_probability(value), name, "a number from 0 to 1", value)
         for name in ("max_pixels", "max_pass_size", "max_reply_bytes", "workers"):
             value = getattr(self, name)
-            _check(_is_count(value), name, "an integer of at least 1", value)
-        _check(self.threads is None or _is_count(self.threads), "threads", "auto or at least 1", self.threads)
-        _check(_are_sizes(self.warm_up_sizes), "warm_up_sizes", "a list of [height, width]", self.warm_up_sizes)
+            check(is_count(value), name, "an integer of at least 1", value)
+        for name in ("threads", "decode_threads"):
+            value = getattr(self, name)
+            check(value is None or is_count(value), name, "auto or at least 1", value)
+        check(are_sizes(self.warm_up_sizes), "warm_up_sizes", "a list of [height, width]", self.warm_up_sizes)
+        check(isinstance(self.fast_jpeg, bool), "fast_jpeg", "true or false", self.fast_jpeg)
+        check_arithmetic(self.dtype, self.tf32, self.fusion)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any] | None) -> "Settings":
@@ -60,19 +83,15 @@ class Settings:
         """
         config = config or {}
         section = config.get(SECTION) or {}
-        _check(isinstance(section, Mapping), SECTION, "keys and values", section)
+        check(isinstance(section, Mapping), SECTION, "keys and values", section)
         known = {field.name for field in fields(cls)} - {"workers"}
         for name in section:
-            _check(name in known, f"a key of {SECTION}", f"one of {', '.join(sorted(known))}", name)
-        values = dict(section)
-        if values.get("threads") == "auto":
-            values["threads"] = None
-        if _are_sizes(values.get("warm_up_sizes")):
-            values["warm_up_sizes"] = tuple((height, width) for height, width in values["warm_up_sizes"])
+            check(name in known, f"a key of {SECTION}", f"one of {', '.join(sorted(known))}", name)
+        values = _without_auto(section)
         most = MOST_BYTES_OF_A_BATCH // max(1, config.get("batchSize") or 1)
         values.setdefault("max_reply_bytes", min(cls.max_reply_bytes, most))
         made = cls(**values, workers=_workers(config))
-        _check(
+        check(
             made.max_reply_bytes <= most, "max_reply_bytes", f"at most {most} at this batchSize", made.max_reply_bytes
         )
         return made
@@ -84,46 +103,25 @@ class Settings:
         """
         return self.threads or max(1, available_cores() // self.workers)
 
-
-def available_cores() -> int:
-    """Cores that this process may use: its affinity, and the quota of its container where there is one."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, container_cores(Path("/sys/fs/cgroup/cpu.max")) or cores)
+    def decode_thread_count(self) -> int:
+        """Pictures that are decoded at a time: as set, or one a core of the worker, at most ``MOST_DECODERS``."""
+        return self.decode_threads or min(MOST_DECODERS, self.thread_count())
 
 
-def container_cores(cpu_max: Path) -> int | None:
-    """Cores that a container's quota amounts to, rounded up; None without a quota.
-
-    Args:
-        cpu_max: The file ``cpu.max`` of its control group (version 2).
-    """
-    try:
-        quota, period = cpu_max.read_text().split()
-        return max(1, -(-int(quota) // int(period)))
-    except (OSError, ValueError):  # no such file, or "max": no quota
-        return None
+def _without_auto(section: Mapping[str, Any]) -> dict[str, Any]:
+    """The section as arguments: ``auto`` is None here, lists are tuples."""
+    values: dict[str, Any] = {
+        name: None if name in _AUTO and value == "auto" else value for name, value in section.items()
+    }
+    sizes: Any = values.get("warm_up_sizes")
+    if are_sizes(sizes):
+        values["warm_up_sizes"] = tuple((height, width) for height, width in sizes)
+    if "graphs" in values:
+        values["graphs"] = Graphs.from_config(values["graphs"])
+    return values
 
 
 def _workers(config: Mapping[str, Any]) -> int:
     """Number of workers that TorchServe starts; without a word from the file it is one a core."""
     stated = config.get("maxWorkers") or config.get("minWorkers")
     return available_cores() if stated is None else stated
-
-
-def _check(holds: bool, name: str, expected: str, value: object) -> None:
-    if not holds:
-        raise ValueError(f"model-config.yaml: {name} must be {expected}, got {value!r}")
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
-
-
-def _is_probability(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
-
-
-def _are_sizes(value: object) -> bool:
-    return isinstance(value, list | tuple) and all(
-        isinstance(size, list | tuple) and len(size) == 2 and all(map(_is_count, size)) for size in value
-    )

@@ -8,23 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
+from handler.canvas import Size, resized_size
+from handler.decoding import Decoder
 from handler.detections import Detections
 from handler.detector import Detector
-from handler.images import BadImageError, decode_image
+from handler.device import choose_device, describe
+from handler.errors import RequestError
+from handler.images import Picture
 from handler.memory import use_huge_pages
 from handler.metrics import Observe, timed
 from handler.reply import detections_as_json, error_as_json
+from handler.request import picture_of
 from handler.settings import Settings
+from handler.splitting import detect_or_split
 
 logger = logging.getLogger(__name__)
-
-# curl alone says that its --data is a form, and TorchServe then looks for fields in the picture.
-_HOW_TO_SEND = (
-    "send the bytes of the picture as the body (curl --data-binary @picture.jpg -H 'Content-Type: image/jpeg') "
-    "or as the form field `data` (curl -F data=@picture.jpg)"
-)
 
 
 @dataclass(frozen=True)
@@ -46,9 +45,14 @@ class Worker:
 
     def __init__(self, detector: Detector, model: str, version: str) -> None:
         self.detector, self.model, self.version = detector, model, version
+        settings = detector.settings
+        wanted = self._wanted if settings.fast_jpeg else None
+        self._decoder = Decoder(settings.max_pixels, settings.decode_thread_count(), wanted)
 
     @classmethod
-    def load(cls, folder: Path, config: Mapping[str, Any] | None, model: str, version: str) -> "Worker":
+    def load(
+        cls, folder: Path, config: Mapping[str, Any] | None, model: str, version: str, gpu_id: int | None = None
+    ) -> "Worker":
         """Load the model of an unpacked archive; sets threads and page size of the whole process.
 
         Args:
@@ -56,15 +60,18 @@ class Worker:
             config: Its parsed ``model-config.yaml``.
             model: Name under which it is served.
             version: Its version on the server.
+            gpu_id: The GPU that the server assigned; None: the CPU.
 
         Raises:
             ValueError: The settings or the model card do not fit.
+            DeviceError: The model cannot compute where it is told to.
         """
         settings = Settings.from_config(config)
         use_huge_pages()
         torch.set_num_threads(settings.thread_count())
-        logger.info("%s %s: %d threads, %s", model, version, torch.get_num_threads(), settings)
-        return cls(Detector.load(folder, settings), model, version)
+        device = choose_device(gpu_id, (config or {}).get("deviceType"))
+        logger.info("%s %s on %s; %s", model, version, describe(device, settings), settings)
+        return cls(Detector.load(folder, settings, device), model, version)
 
     def describe(self) -> bytes:
         """The model card, as JSON."""
@@ -73,55 +80,38 @@ class Worker:
     def answer(self, requests: Sequence[Mapping[str, Any]], observe: Observe) -> list[Reply]:
         """Answer one batch: one reply per request, in the order of the requests.
 
-        A request that cannot be read gets an error of its own; only our own bugs raise.
+        A request that cannot be read gets an error of its own, and so does one for which memory is too small even
+        alone; only our own bugs, and a broken device, raise.
 
         Args:
             requests: Fields of each request; the picture is ``data`` or ``body``.
             observe: Takes the metrics of the batch.
         """
         observe("maskrcnn_batch_size", len(requests))
-        replies: dict[int, Reply] = {}
-        images: dict[int, Tensor] = {}
         with timed(observe, "maskrcnn_decode_seconds"):
-            for index, request in enumerate(requests):
-                try:
-                    images[index] = decode_image(picture_of(request), self.detector.settings.max_pixels)
-                except BadImageError as error:
-                    replies[index] = _refusal(error)
-        found = self.detector.detect(list(images.values()), observe)
+            decoded = self._decoded(requests)
+        pictures = [each for each in decoded if isinstance(each, Picture)]
+        found = iter(detect_or_split(self.detector, pictures, observe))
+        results = [next(found) if isinstance(each, Picture) else each for each in decoded]
         with timed(observe, "maskrcnn_reply_seconds"):
-            replies |= {index: self._reply(each) for index, each in zip(images, found, strict=True)}
-        observe("maskrcnn_detections_total", sum(map(len, found)))
-        observe("maskrcnn_errors_total", sum(reply.status != HTTPStatus.OK for reply in replies.values()))
-        return [replies[index] for index in range(len(requests))]
+            replies = [self._reply(each) for each in results]
+        observe("maskrcnn_detections_total", sum(len(each) for each in results if isinstance(each, Detections)))
+        observe("maskrcnn_errors_total", sum(reply.status != HTTPStatus.OK for reply in replies))
+        return replies
 
-    def _reply(self, detections: Detections) -> Reply:
+    def _decoded(self, requests: Sequence[Mapping[str, Any]]) -> list[Picture | RequestError]:
+        bodies = [picture_of(request) for request in requests]
+        decoded = iter(self._decoder.decode([body for body in bodies if not isinstance(body, RequestError)]))
+        return [body if isinstance(body, RequestError) else next(decoded) for body in bodies]
+
+    def _wanted(self, height: int, width: int) -> Size:
+        return resized_size(height, width, self.detector.card.preprocessing)
+
+    def _reply(self, result: Detections | RequestError) -> Reply:
         names, limit = self.detector.card.class_names, self.detector.settings.max_reply_bytes
-        try:
-            return Reply(HTTPStatus.OK, detections_as_json(detections, names, self.model, self.version, limit))
-        except BadImageError as error:
-            return _refusal(error)
-
-
-def picture_of(request: Mapping[str, Any]) -> bytes | bytearray:
-    """The bytes of the picture in one request.
-
-    Raises:
-        BadImageError: There are none; JSON and text, which TorchServe has already parsed, are named as such.
-    """
-    value = request.get("data", request.get("body"))
-    if isinstance(value, bytes | bytearray) and value:
-        return value
-    if not value:
-        raise BadImageError("empty_body", "the request has neither a body nor a form field `data`", _HOW_TO_SEND)
-    kind = "text" if isinstance(value, str) else "JSON"
-    raise BadImageError(
-        "unsupported_media_type",
-        f"the body is {kind}, not a picture",
-        _HOW_TO_SEND,
-        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-    )
-
-
-def _refusal(error: BadImageError) -> Reply:
-    return Reply(error.status, error_as_json(error))
+        if isinstance(result, Detections):
+            try:
+                return Reply(HTTPStatus.OK, detections_as_json(result, names, self.model, self.version, limit))
+            except RequestError as error:
+                result = error
+        return Reply(result.status, error_as_json(result))

@@ -40,7 +40,7 @@ class MadeUpModel(nn.Module):
         full = (level0[:, 1, 0, 0] > 100).repeat_interleave(counts)  # (K)
         masks = torch.zeros([boxes.size(0), 28, 28])
         masks[:, :, :14] = 1.0
-        masks[full] = 1.0
+        masks[full.nonzero().squeeze(1)] = 1.0  # rows past the counts are padding
         return masks
 
 

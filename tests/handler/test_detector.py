@@ -13,6 +13,7 @@ from torch import Tensor
 from handler.detections import Detections
 from handler.detector import Detector
 from handler.model_card import ModelCard, Postprocessing
+from handler.network import Network
 from handler.settings import Settings
 from tests.handler.cards import PREPROCESSING
 from tests.handler.made_up_model import SCORES, save_made_up_model
@@ -125,10 +126,19 @@ def test_who_clips_drops_what_has_no_inside(tmp_path: Path) -> None:
     tiny = replace(CARD, postprocessing=replace(CARD.postprocessing, clip_boxes=True))
     (found,) = load(tmp_path, card=tiny).detect([plain(32, 48, 1)])
     assert len(found) == 3
-    detector = load(tmp_path, card=tiny)
+    network = load(tmp_path, card=tiny)._steps._network
     boxes = torch.tensor([[[0.0, 0.0, 4.0, 4.0], [5.0, 5.0, 5.0, 9.0], [1.0, 1.0, 2.0, 2.0]]])
-    kept = detector._kept(boxes, torch.tensor([[0.9, 0.8, 0.7]]), torch.tensor([2]))
+    kept = network._kept(boxes, torch.tensor([[0.9, 0.8, 0.7]]), torch.tensor([2]))
     assert kept.tolist() == [[True, False, False]]
+
+
+def test_answers_are_in_the_size_that_is_asked_for(tmp_path: Path) -> None:
+    """A picture that was shrunk as it was decoded is answered in its own pixels, on its own canvas."""
+    (found,) = load(tmp_path).detect([plain(16, 24, 7, 200)], image_sizes=[(31, 47)])
+    (own,) = load(tmp_path).detect([plain(31, 47, 7, 200)])
+    assert (found.height, found.width) == (31, 47)
+    assert torch.equal(found.boxes, own.boxes)
+    assert found.masks == own.masks
 
 
 def test_pictures_may_be_views(tmp_path: Path) -> None:
@@ -142,16 +152,28 @@ def test_pictures_may_be_views(tmp_path: Path) -> None:
     assert view.masks == copy.masks
 
 
-@pytest.mark.parametrize(
-    ("sizes", "computed"), [((), [(64, 64, 3)]), (((48, 64), (64, 48)), [(48, 64, 3), (64, 48, 3)])]
-)
+@pytest.mark.parametrize(("sizes", "computed"), [((), [(64, 64)]), (((40, 40), (90, 60)), [(96, 64), (64, 64)])])
 def test_warm_up_computes_the_sizes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sizes: tuple[tuple[int, int], ...], computed: list[tuple[int, ...]]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sizes: tuple[tuple[int, int], ...], computed: list[tuple[int, int]]
 ) -> None:
-    seen: list[tuple[int, ...]] = []
-    monkeypatch.setattr(Detector, "detect", lambda _, images: seen.extend(tuple(image.shape) for image in images))
+    """Each once, the largest first, its canvas to the masks: nothing is left for the first request."""
+    seen: list[tuple[int, int]] = []
+    encoded: list[int] = []
+    place, encode = Network.place, Network.encode
+
+    def placed(network: Network, images: list[Tensor], sizes: Tensor, canvas: tuple[int, int]) -> Tensor:
+        seen.append(canvas)
+        return place(network, images, sizes, canvas)
+
+    def encoding(network: Network, probs: Tensor, *others: Tensor) -> tuple[Tensor, Tensor]:
+        encoded.append(len(probs))
+        return encode(network, probs, *others)
+
+    monkeypatch.setattr(Network, "place", placed)
+    monkeypatch.setattr(Network, "encode", encoding)
     load(tmp_path, Settings(warm_up_sizes=sizes))
     assert seen == computed
+    assert encoded == [1] * len(computed)
 
 
 def test_results_need_no_gradients_and_stay_on_the_cpu(tmp_path: Path) -> None:

@@ -4,12 +4,14 @@ import importlib.util
 import inspect
 import json
 import logging
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
 import ts
 from PIL import Image
 from ts.context import Context, RequestProcessor
@@ -65,7 +67,7 @@ def test_the_worker_is_loaded_from_the_archive(monkeypatch: pytest.MonkeyPatch, 
     context = context_of(1, tmp_path)
     context.model_yaml_config = {"minWorkers": 1, "detection": {"score_threshold": 0.5}}
     MaskRCNNHandler().initialize(context)
-    assert asked == [tmp_path, context.model_yaml_config, "shapes", "1.0"]
+    assert asked == [tmp_path, context.model_yaml_config, "shapes", "1.0", None]
 
 
 def test_a_model_that_does_not_load_answers_503(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -157,11 +159,91 @@ def test_a_jpeg_as_a_form_field(loaded: MaskRCNNHandler) -> None:
     assert json.loads(loaded.handle([{"data": bytearray(jpeg)}], context)[0])["detections"] == []
 
 
-def test_an_assigned_gpu_is_refused(tmp_path: Path) -> None:
-    context = context_of(1, tmp_path)
-    context.system_properties["gpu_id"] = 0
+def refused(context: Context) -> str:
+    """The reason that every request is given."""
     handler = MaskRCNNHandler()
     handler.initialize(context)
     (reply,) = handler.handle([{"body": bytearray(picture(10, 20, count=1))}], context)
     assert statuses(context, 1) == [(503, "Service Unavailable")]
-    assert "set deviceType: cpu" in json.loads(reply)["error"]["message"]
+    message: str = json.loads(reply)["error"]["message"]
+    return message
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="here a GPU is there")
+def test_an_assigned_gpu_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
+    context = context_of(1, tmp_path)
+    context.system_properties["gpu_id"] = 0
+    assert "GPU 0, but " in (message := refused(context))
+    assert "deviceType: cpu" in message
+
+
+def test_a_gpu_that_is_wanted_and_not_assigned_is_refused(tmp_path: Path) -> None:
+    context = context_of(1, tmp_path)
+    context.model_yaml_config = {"deviceType": "gpu"}
+    assert "TorchServe assigned no GPU" in refused(context)
+
+
+class Left(Exception):  # noqa: N818
+    """In place of the end of the process."""
+
+
+@pytest.fixture
+def leaving(monkeypatch: pytest.MonkeyPatch) -> None:
+    def leave(code: int) -> None:
+        raise Left(code)
+
+    monkeypatch.setattr("os._exit", leave)
+    monkeypatch.setattr(logging, "shutdown", lambda: None)
+
+
+def failing(error: Exception) -> MaskRCNNHandler:
+    handler, broken = MaskRCNNHandler(), worker()
+    broken.detector.detect = raising(error)  # type: ignore[method-assign]
+    handler._worker = broken
+    return handler
+
+
+def raising(error: Exception) -> Any:
+    def detect(*_: object) -> None:
+        raise error
+
+    return detect
+
+
+@pytest.mark.usefixtures("leaving")
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.AcceleratorError("CUDA error: an illegal memory access was encountered"),
+        RuntimeError("encode_rle: CUDA error: unspecified launch failure"),
+    ],
+    ids=str,
+)
+def test_a_broken_gpu_ends_the_process(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(Left) as left:
+        failing(error).handle([{"body": bytearray(picture(10, 20, count=1))}], context_of(1))
+    assert left.value.args == (1,)
+    assert "a new one is started" in caplog.text
+    assert str(error) in caplog.text
+
+
+@pytest.mark.usefixtures("leaving")
+def test_our_own_faults_do_not_end_the_process() -> None:
+    with pytest.raises(ValueError, match="a bug"):
+        failing(ValueError("a bug")).handle([{"body": bytearray(picture(10, 20, count=1))}], context_of(1))
+
+
+def test_a_worker_that_leaves_is_gone() -> None:
+    """Not caught by anything, and with a status that is not success."""
+    program = """
+import torch
+from handler.maskrcnn_handler import _leave_if_the_device_is_broken
+try:
+    _leave_if_the_device_is_broken(torch.AcceleratorError("CUDA error: device-side assert triggered"))
+finally:
+    print("still here")
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert run.returncode == 1
+    assert "still here" not in run.stdout
+    assert "device-side assert" in run.stderr

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
-from handler.settings import Settings, available_cores, container_cores
+from handler.cores import available_cores, container_cores
+from handler.gpu_settings import Graphs
+from handler.settings import Settings
 
 
 def test_without_a_section_the_defaults_hold() -> None:
@@ -21,8 +23,29 @@ def test_every_key_is_read() -> None:
         "max_reply_bytes": 5000,
         "threads": 3,
         "warm_up_sizes": [[480, 640], [640, 480]],
+        "dtype": "float16",
+        "tf32": True,
+        "fusion": "optimized",
+        "graphs": {"most": 5, "after": 2, "search": True},
+        "decode_threads": 2,
+        "fast_jpeg": True,
     }
-    expected = Settings(0.4, 0.6, 1000, 4, 5000, 3, 2, ((480, 640), (640, 480)))
+    expected = Settings(
+        score_threshold=0.4,
+        mask_threshold=0.6,
+        max_pixels=1000,
+        max_pass_size=4,
+        max_reply_bytes=5000,
+        threads=3,
+        workers=2,
+        warm_up_sizes=((480, 640), (640, 480)),
+        dtype="float16",
+        tf32=True,
+        fusion="optimized",
+        graphs=Graphs(5, 2, search=True),
+        decode_threads=2,
+        fast_jpeg=True,
+    )
     assert Settings.from_config({"maxWorkers": 2, "detection": section}) == expected
 
 
@@ -37,7 +60,7 @@ def test_the_replies_of_a_batch_fit_into_one_message() -> None:
     [
         (
             {"score_treshold": 0.5},
-            "a key of detection must be one of mask_threshold, max_pass_size, .*'score_treshold'",
+            "a key of detection must be one of decode_threads, dtype, .*'score_treshold'",
         ),
         ({"workers": 2}, "a key of detection must be one of .*got 'workers'"),
         ({"score_threshold": 1.5}, "score_threshold must be a number from 0 to 1, got 1.5"),
@@ -50,6 +73,16 @@ def test_the_replies_of_a_batch_fit_into_one_message() -> None:
         ({"threads": "all"}, "threads must be auto or at least 1, got 'all'"),
         ({"warm_up_sizes": [480, 640]}, r"warm_up_sizes must be a list of \[height, width\], got \[480, 640\]"),
         ({"warm_up_sizes": [[480]]}, r"warm_up_sizes must be a list of \[height, width\]"),
+        ({"dtype": "half"}, "dtype must be one of float32, float16, bfloat16, got 'half'"),
+        ({"tf32": 1}, "tf32 must be true or false, got 1"),
+        ({"fusion": "all"}, "fusion must be auto or one of none, frozen, optimized, got 'all'"),
+        ({"graphs": 3}, "graphs must be keys and values, got 3"),
+        ({"graphs": {"least": 3}}, "a key of graphs must be one of after, most, search, got 'least'"),
+        ({"graphs": {"most": -1}}, "graphs.most must be an integer of at least 0, got -1"),
+        ({"graphs": {"after": 0}}, "graphs.after must be an integer of at least 1, got 0"),
+        ({"graphs": {"search": 1}}, "graphs.search must be true or false, got 1"),
+        ({"decode_threads": 0}, "decode_threads must be auto or at least 1, got 0"),
+        ({"fast_jpeg": "yes"}, "fast_jpeg must be true or false, got 'yes'"),
         (["score_threshold"], r"detection must be keys and values, got \['score_threshold'\]"),
     ],
 )
@@ -69,6 +102,20 @@ def test_threads_are_the_workers_share_of_the_cores(monkeypatch: pytest.MonkeyPa
     assert shares == {1: 8, 3: 2, 8: 1, 9: 1}
     assert Settings.from_config({"detection": {"threads": "auto"}, "minWorkers": 2}).thread_count() == 4
     assert Settings.from_config({"detection": {"threads": 5}, "minWorkers": 2}).thread_count() == 5
+
+
+def test_what_is_auto_is_decided_later() -> None:
+    section = {"threads": "auto", "decode_threads": "auto", "fusion": "auto"}
+    assert Settings.from_config({"minWorkers": 1, "detection": section}) == Settings()
+
+
+def test_decoders_are_the_cores_of_the_worker_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("handler.settings.available_cores", lambda: 32)
+    counts = {
+        workers: Settings.from_config({"maxWorkers": workers}).decode_thread_count() for workers in (1, 4, 8, 32, 64)
+    }
+    assert counts == {1: 8, 4: 8, 8: 4, 32: 1, 64: 1}
+    assert Settings(decode_threads=12).decode_thread_count() == 12
 
 
 def test_unstated_workers_are_one_a_core_as_torchserve_starts_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from handler.canvas import Size
 from handler.detections import Detections
 from handler.detector import Detector
 from handler.metrics import METRICS, Observe, ignore
@@ -28,8 +29,8 @@ class MadeUpDetector:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
 
-    def detect(self, images: Sequence[Tensor], observe: Observe = ignore) -> list[Detections]:
-        return [made_up(image.shape[0], image.shape[1], int(image[0, 0, 0])) for image in images]
+    def detect(self, images: Sequence[Tensor], observe: Observe, image_sizes: Sequence[Size]) -> list[Detections]:
+        return [made_up(*size, int(image[0, 0, 0])) for image, size in zip(images, image_sizes, strict=True)]
 
 
 def worker(settings: Settings | None = None) -> Worker:
@@ -114,10 +115,37 @@ def test_pixels_reach_the_detector_as_they_are(monkeypatch: pytest.MonkeyPatch) 
     seen: list[Tensor] = []
     looking = worker()
 
-    def detect(images: list[Tensor], _: Observe) -> list[Detections]:
+    def detect(images: list[Tensor], _: Observe, image_sizes: list[Size]) -> list[Detections]:
         seen.extend(images)
-        return [made_up(*image.shape[:2]) for image in images]
+        return [made_up(*size) for size in image_sizes]
 
     monkeypatch.setattr(looking.detector, "detect", detect)
     looking.answer([{"data": encoded(Image.fromarray(noise()), "PNG")}], ignore)
     assert torch.equal(seen[0], torch.from_numpy(noise()))
+
+
+def test_a_picture_without_memory_is_refused_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = worker()
+    detect = small.detector.detect
+
+    def limited(images: Sequence[Tensor], observe: Observe, image_sizes: Sequence[Size]) -> list[Detections]:
+        if sum(image.numel() for image in images) > 3 * 300:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return detect(images, observe, image_sizes)
+
+    monkeypatch.setattr(small.detector, "detect", limited)
+    monkeypatch.setattr(small.detector, "free_memory", lambda: None, raising=False)
+    replies = small.answer([{"data": picture(10, width, 1)} for width in (20, 40, 25)], ignore)
+    assert [reply.status for reply in replies] == [200, 503, 200]
+    assert json.loads(replies[1].body)["error"]["code"] == "out_of_memory"
+
+
+def test_fast_jpeg_answers_in_pixels_of_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Tensor] = []
+    fast = worker(Settings(fast_jpeg=True, max_pixels=20_000_000))
+    detect = fast.detector.detect
+    monkeypatch.setattr(fast.detector, "detect", lambda images, *others: seen.extend(images) or detect(images, *others))
+    jpeg = encoded(Image.new("RGB", (4000, 3000), (1, 1, 1)), "JPEG")
+    (reply,) = fast.answer([{"data": jpeg}], ignore)
+    assert json.loads(reply.body)["image"] == {"width": 4000, "height": 3000}
+    assert seen[0].shape == (1500, 2000, 3)  # the card's network wants 800 x 1066

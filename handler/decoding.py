@@ -1,0 +1,45 @@
+"""The bodies of a batch to pictures, several at a time."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from PIL import Image
+
+from handler.errors import RequestError, out_of_memory
+from handler.images import Picture, Wanted, decode_guarded, pillow_guarded
+
+Body = bytes | bytearray
+
+
+class Decoder:
+    """Decodes with a pool of threads: Pillow lets other threads run while it decodes.
+
+    The threads call no op of PyTorch; each would start a pool of its own.
+    """
+
+    def __init__(self, max_pixels: int, threads: int, wanted: Wanted | None = None) -> None:
+        """Start the pool and load Pillow's formats, which else the first request waits for.
+
+        Args:
+            max_pixels: Most pixels of a picture.
+            threads: Pictures that are decoded at a time.
+            wanted: See ``decode_guarded``.
+        """
+        Image.init()
+        self._max_pixels, self._wanted = max_pixels, wanted
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="decode") if threads > 1 else None
+
+    def decode(self, bodies: Sequence[Body]) -> list[Picture | RequestError]:
+        """Decode each body; what is wrong with one is its own result and nobody else's."""
+        with pillow_guarded(self._max_pixels):
+            if self._pool is None or len(bodies) == 1:  # alone, the way to another thread and back is only longer
+                return [self._decode(body) for body in bodies]
+            return list(self._pool.map(self._decode, bodies))
+
+    def _decode(self, body: Body) -> Picture | RequestError:
+        try:
+            return decode_guarded(body, self._max_pixels, self._wanted)
+        except RequestError as error:
+            return error
+        except MemoryError:
+            return out_of_memory("the pixels of this picture")

@@ -1,0 +1,33 @@
+"""Why one request has no answer, as its client reads it."""
+
+from http import HTTPStatus
+
+
+class RequestError(Exception):
+    """A request that gets an error of its own, whatever else is in its batch.
+
+    Attributes:
+        code: Short name that programs compare.
+        message: What is wrong with this request.
+        hint: What to do about it.
+        status: The HTTP status of the reply.
+    """
+
+    def __init__(self, code: str, message: str, hint: str, status: int) -> None:
+        super().__init__(message)
+        self.code, self.message, self.hint, self.status = code, message, hint, HTTPStatus(status)
+
+
+def out_of_memory(what: str) -> RequestError:
+    """The error of a request for which the memory of the server is too small.
+
+    Args:
+        what: What there was no memory for.
+    """
+    return RequestError(
+        "out_of_memory",
+        f"the server has no memory left for {what}",
+        "try again later, or send a smaller picture; who runs the server may lower max_pass_size, graphs.most or the "
+        "number of workers a GPU",
+        HTTPStatus.SERVICE_UNAVAILABLE,
+    )

@@ -1,0 +1,28 @@
+"""What an exception of PyTorch means for the batch and for the process."""
+
+import torch
+
+_OUT_OF_MEMORY = (
+    "out of memory",  # CUDA, also where it arrives as a plain RuntimeError, as out of our ops
+    "can't allocate memory",  # PyTorch's allocator for the CPU
+    "bad_alloc",  # C++
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
+_BROKEN_DEVICE = ("CUDA error", "CUDA driver error", "cuDNN error", "CUDNN_STATUS", "CUBLAS_STATUS")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether less work at a time, or freed caches, may help."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in _OUT_OF_MEMORY)
+
+
+def breaks_the_device(error: BaseException) -> bool:
+    """Whether every later CUDA call of the process may fail too: only a new process has a new context."""
+    if is_out_of_memory(error):
+        return False
+    if isinstance(error, torch.AcceleratorError):
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in _BROKEN_DEVICE)

@@ -1,0 +1,124 @@
+"""The steps of one pass, each a few calls of ops: from pictures to a canvas, boxes, small masks and run lengths.
+
+Nothing here waits for a GPU, so that ``find`` can become a CUDA graph; only ``encode`` must, because nobody knows the
+length of its result before.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+import ops
+from handler.canvas import Size, boxes_on_image
+from handler.device import torch_dtype
+from handler.model_card import ModelCard
+from handler.settings import Settings
+
+
+class Found(NamedTuple):
+    """What the first half finds in B pictures: D rows each, best first. ``kept`` marks those that are answered."""
+
+    boxes_on_canvas: Tensor  # (B, D, 4) float32
+    boxes: Tensor  # (B, D, 4) float32, in pixels of the picture
+    scores: Tensor  # (B, D) float32
+    labels: Tensor  # (B, D) int64
+    kept: Tensor  # (B, D) bool
+    levels: tuple[Tensor, ...]  # of the pyramid: what the second half reads
+
+
+class Network:
+    """A loaded trace with the rules of its card and of the deployment.
+
+    Raises:
+        ValueError: The settings ask for scores that the trace never gives.
+    """
+
+    def __init__(self, model: torch.jit.ScriptModule, card: ModelCard, settings: Settings) -> None:
+        post = card.postprocessing
+        if settings.score_threshold is not None and settings.score_threshold < post.score_threshold:
+            raise ValueError(
+                f"model-config.yaml: score_threshold must be at least {post.score_threshold}, the limit that the model "
+                f"was exported with, got {settings.score_threshold}; export it again with a lower one"
+            )
+        self._model, self._pre, self._post = model, card.preprocessing, post
+        self._dtype = torch_dtype(settings)
+        self._score_threshold = post.score_threshold if settings.score_threshold is None else settings.score_threshold
+        self._mask_threshold = post.mask_threshold if settings.mask_threshold is None else settings.mask_threshold
+
+    def place(self, images: Sequence[Tensor], sizes: Tensor, canvas: Size) -> Tensor:
+        """Lay pictures on a canvas.
+
+        Args:
+            images: (H, W, 3) uint8 each, on one device.
+            sizes: (B, 2) int64 on the CPU, height and width of each after resizing.
+            canvas: Height and width of the canvas.
+
+        Returns:
+            (B, 3, height, width) in the dtype of the network.
+        """
+        return ops.resize_normalize(
+            images,
+            sizes,
+            *canvas,
+            mean=list(self._pre.mean),
+            std=list(self._pre.std),
+            divisor=self._pre.pixel_divisor,
+            filter=self._pre.resize_filter,
+            bgr=self._pre.bgr,
+            dtype=self._dtype,
+        )
+
+    def find(self, canvas: Tensor, tables: Tensor) -> Found:
+        """Find the boxes of every picture.
+
+        Args:
+            canvas: (B, 3, H, W), what ``place`` gave.
+            tables: (2, B, 2) int64 on its device: sizes on the canvas, then sizes of the pictures.
+        """
+        sizes_on_canvas, image_sizes = tables.unbind()
+        boxes_on_canvas, scores, labels, _, counts, *levels = self._model.detect(canvas, sizes_on_canvas)
+        boxes = boxes_on_image(boxes_on_canvas, sizes_on_canvas, image_sizes, self._post.clip_boxes)
+        kept = self._kept(boxes, scores, counts)
+        return Found(boxes_on_canvas, boxes, scores, labels, kept, tuple(levels))
+
+    def _kept(self, boxes: Tensor, scores: Tensor, counts: Tensor) -> Tensor:
+        """Mark the rows that are answered; only their masks are computed."""
+        rows = torch.arange(scores.shape[1], device=scores.device)
+        kept = (rows < counts[:, None]) & (scores > self._score_threshold)
+        if self._post.clip_boxes:  # who clips also drops what clipping left without an inside
+            kept &= ((boxes[..., 2:] - boxes[..., :2]) > 0).all(-1)
+        return kept
+
+    def segment(self, found: Found, rows: Tensor, counts: Tensor) -> Tensor:
+        """Compute the small masks of some rows.
+
+        Args:
+            found: What ``find`` gave.
+            rows: (K,) int64 on its device, numbers of rows among all B * D, ascending; after those any, as padding.
+            counts: (B,) int64 on its device, how many of them are each picture's, without the padding.
+
+        Returns:
+            (K, M, M) float32 probabilities.
+        """
+        boxes = found.boxes_on_canvas.flatten(0, 1).index_select(0, rows)
+        labels = found.labels.flatten().index_select(0, rows)
+        masks: Tensor = self._model.segment(boxes, labels, counts, *found.levels)
+        return masks
+
+    def encode(self, probs: Tensor, boxes: Tensor, image_sizes: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode masks as run lengths; waits for the device.
+
+        Args:
+            probs: (K, M, M), what ``segment`` gave, without padding.
+            boxes: (K, 4) float32, in pixels of each one's picture.
+            image_sizes: (K, 2) int64, height and width of each one's picture.
+
+        Returns:
+            (T,) uint8 bytes and (K + 1,) int64 offsets, as ``unpack_masks`` takes them.
+        """
+        thresholds = torch.full((len(probs),), self._mask_threshold, device=probs.device)
+        return ops.encode_rle(
+            probs, boxes, image_sizes, thresholds, rule=self._post.paste_rule, inclusive=self._post.paste_inclusive
+        )

@@ -1,0 +1,60 @@
+"""A batch that memory is too small for, answered picture by picture."""
+
+import logging
+from collections.abc import Sequence
+
+import torch
+
+from handler.detections import Detections
+from handler.detector import Detector
+from handler.errors import RequestError, out_of_memory
+from handler.failures import is_out_of_memory
+from handler.images import Picture
+from handler.metrics import Observe
+
+logger = logging.getLogger(__name__)
+
+
+def detect_or_split(
+    detector: Detector, pictures: Sequence[Picture], observe: Observe
+) -> list[Detections | RequestError]:
+    """Find the instances of each picture; where memory runs out, of one picture after the other.
+
+    Args:
+        detector: The model.
+        pictures: Any number of them.
+        observe: Takes the metrics.
+
+    Returns:
+        One per picture, in their order; an error for those that memory is too small for even alone.
+    """
+    try:
+        return [*_detect(detector, pictures, observe)]
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        logger.warning("out of memory with %d pictures, now one by one: %s", len(pictures), _first_line(error))
+    # Only here, after the except clause: the exception's traceback kept the tensors of the failed batch alive.
+    observe("maskrcnn_splits_total", 1)
+    return [_alone(detector, picture, observe) for picture in pictures]
+
+
+def _alone(detector: Detector, picture: Picture, observe: Observe) -> Detections | RequestError:
+    detector.free_memory()
+    try:
+        (found,) = _detect(detector, [picture], observe)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        logger.warning("out of memory with one picture: %s", _first_line(error))
+        return out_of_memory(f"a picture of {picture.width} x {picture.height} pixels")
+    return found
+
+
+def _detect(detector: Detector, pictures: Sequence[Picture], observe: Observe) -> list[Detections]:
+    images = [torch.from_numpy(picture.pixels) for picture in pictures]
+    return detector.detect(images, observe, [(picture.height, picture.width) for picture in pictures])
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -1,0 +1,5 @@
+"""Fixtures for the tests of the handler."""
+
+from tests.handler.fake_gpu import fake_gpu
+
+__all__ = ["fake_gpu"]
