@@ -12,18 +12,16 @@ namespace maskrcnn {
 namespace {
 
 constexpr int kThreads = 1024, kMostLevels = 6;
-// A block reads a chunk's logits once, into 32 KB of shared memory, and chooses there.
-constexpr int kChunk = 8192;
+// A block reads a chunk's logits once, into 24 KB of shared memory, and chooses there.
+constexpr int kChunk = 6144;
+
+using ChosenScores = BestScores<2048>;
 
 // A (B, C, H, W) tensor of any strides.
 struct Map {
   const void* data;
   ScalarType dtype;
   int64_t by_image, by_channel, by_row, by_column;
-};
-
-struct Place {
-  int64_t image, row, column;
 };
 
 struct Level {
@@ -56,7 +54,7 @@ __device__ inline int64_t logit_offset(const Level& level, uint32_t number) {
 
 struct ChunkMemory {
   uint32_t ranks[kChunk];  // the upper half of a RankedScore
-  BestScores<1024> best;
+  ChosenScores best;
 };
 
 // Several loads of a thread are under way at once.
@@ -76,7 +74,7 @@ __device__ inline void read_ranks(const Level& level, int64_t image, uint32_t fi
 }
 
 // The `most` best of each chunk into its row of `out`, 0 where it has fewer.
-__global__ void __launch_bounds__(kThreads) best_of_chunks_kernel(Pyramid pyramid, int64_t most, RankedScore* out) {
+__global__ void __launch_bounds__(kThreads, 1) best_of_chunks_kernel(Pyramid pyramid, int64_t most, RankedScore* out) {
   auto& memory = *block_memory<ChunkMemory>();
   const int64_t image = blockIdx.x / pyramid.chunks, chunk = blockIdx.x % pyramid.chunks;
   int number = 0;
@@ -137,11 +135,11 @@ struct Candidates {
 };
 
 struct LevelMemory {
-  BestScores<2048> best;
+  ChosenScores best;
   uint32_t warps[kWarp];
 };
 
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 1)
     candidates_kernel(Pyramid pyramid, ProposeOptions options, const int64_t* image_sizes,
                       const RankedScore* best_of_chunks, int64_t chunk_row, Candidates out) {
   auto& memory = *block_memory<LevelMemory>();
@@ -188,17 +186,18 @@ struct Proposals {
 };
 
 // A block for each image. Not a merge of sorted lists: the sigmoid that makes the scores may be out of order by an ulp.
-__global__ void __launch_bounds__(kThreads) merge_kernel(Candidates from, KeptOfLevels kept, Proposals out) {
-  auto& best = *block_memory<BestScores<2048>>();
-  const int64_t image = blockIdx.x, first_row = image * out.rows;
+__global__ void __launch_bounds__(kThreads, 1) merge_kernel(Candidates from, KeptOfLevels kept, Proposals out) {
+  auto& best = *block_memory<ChosenScores>();
+  const int64_t first_level = blockIdx.x * kept.depth, first_row = blockIdx.x * out.rows;
+  const KeptRange* ranges = kept.ranges + first_level;
+  const int64_t* positions = kept.positions + first_level * kept.stride;
+  const auto stride = static_cast<uint32_t>(kept.stride);
   const auto place = [&](uint32_t number) {
-    const int64_t list = image * kept.depth + number / static_cast<uint32_t>(kept.stride);
-    return list * from.capacity + kept.positions[list * kept.stride + number % static_cast<uint32_t>(kept.stride)];
+    return (first_level + number / stride) * from.capacity + positions[number];
   };
-  const auto key = [&](int64_t i) -> RankedScore {
-    const auto number = static_cast<uint32_t>(i), stride = static_cast<uint32_t>(kept.stride);
-    if (number % stride >= kept.ranges[image * kept.depth + number / stride].through) return 0;
-    return ranked(from.scores[place(number)], number);
+  const auto key = [&](int64_t i) {
+    const auto number = static_cast<uint32_t>(i), level = number / stride;
+    return number - level * stride < ranges[level].through ? ranked(from.scores[place(number)], number) : 0;
   };
   const int64_t count = take_best(best, key, kept.depth * kept.stride, out.rows, [&](int64_t row, int m) {
     for (int i = threadIdx.x; i < m; i += kThreads) {
@@ -210,7 +209,7 @@ __global__ void __launch_bounds__(kThreads) merge_kernel(Candidates from, KeptOf
     out.boxes[first_row + row] = Box{0, 0, 0, 0};
     out.scores[first_row + row] = 0;
   }
-  if (threadIdx.x == 0) out.counts[image] = count;
+  if (threadIdx.x == 0) out.counts[blockIdx.x] = count;
 }
 
 Map map_of(const Tensor& tensor) {
@@ -268,7 +267,7 @@ Result propose_images(const Launcher& launch, const Pyramid& pyramid, const Prop
 
   Tensor boxes = empty({images, rows, 4}, ScalarType::Float), scores = empty({images, rows}, ScalarType::Float);
   Tensor counts = empty({images}, ScalarType::Long);
-  launch(merge_kernel, images, kThreads, sizeof(BestScores<2048>), candidates,
+  launch(merge_kernel, images, kThreads, sizeof(ChosenScores), candidates,
          KeptOfLevels{pyramid.depth, kept.stride, kept.positions, kept.ranges},
          Proposals{rows, device_array<Box>(boxes), device_array<float>(scores), device_array<int64_t>(counts)});
   return {boxes, scores, counts};
