@@ -34,8 +34,8 @@ inline KeptPositions greedy_nms(const Launcher& launch, const Tensor& like, cons
   Tensor removed = torch::stable::new_empty(like, {segments * words}, ScalarType::Int);
   Tensor positions = torch::stable::new_empty(like, {segments, stride}, ScalarType::Long);
   Tensor ranges = torch::stable::new_empty(like, {segments, 2}, ScalarType::Long);
-  const NmsState state{device_array<uint64_t>(masks),    device_array<uint32_t>(removed), words,
-                       device_array<int64_t>(positions), stride,                          device_array<KeptRange>(ranges)};
+  const NmsState state{device_array<uint64_t>(masks), device_array<uint32_t>(removed), words,
+                       device_array<int64_t>(positions), stride, device_array<KeptRange>(ranges)};
   for (; strip.first < boxes.capacity; strip.first += strip.size()) {
     launch(compare_strip_kernel, segments * strip.tiles * strip.tiles, kNmsTile, sizeof(NmsBoxes<kNmsTile>), boxes,
            strip, state);

@@ -136,8 +136,8 @@ __device__ inline uint64_t gone_before(const NmsState& state, const Strip& strip
 
 // Step 2, a block for each segment, a warp for each tile of the strip. The words of the next tile are on their way
 // while one is resolved; one barrier a tile.
-static __global__ void __launch_bounds__(kStripTiles * kWarp) resolve_strip_kernel(NmsSegments boxes, Strip strip,
-                                                                          NmsState state) {
+static __global__ void __launch_bounds__(kStripTiles * kWarp)
+    resolve_strip_kernel(NmsSegments boxes, Strip strip, NmsState state) {
   auto* kept_rows = block_memory<uint64_t>();  // of each tile
   const int64_t segment = blockIdx.x, there = std::min(strip.size(), boxes.count(segment) - strip.first);
   const int64_t before = strip.first == 0 ? 0 : state.ranges[segment].through;
@@ -171,7 +171,8 @@ static __global__ void __launch_bounds__(kStripTiles * kWarp) resolve_strip_kern
 constexpr int kLaterThreads = 256;
 
 // Step 3, a thread for each box past the strip.
-static __global__ void suppress_later_kernel(NmsSegments boxes, Strip strip, NmsState state, int64_t blocks_per_segment) {
+static __global__ void suppress_later_kernel(NmsSegments boxes, Strip strip, NmsState state,
+                                             int64_t blocks_per_segment) {
   auto& kept = *block_memory<NmsBoxes<kLaterThreads>>();
   const int64_t segment = blockIdx.x / blocks_per_segment, count = boxes.count(segment);
   const int64_t start = strip.first + strip.size() + blockIdx.x % blocks_per_segment * kLaterThreads;
@@ -185,8 +186,7 @@ static __global__ void suppress_later_kernel(NmsSegments boxes, Strip strip, Nms
   for (int64_t from = range.before; from < range.through; from += kLaterThreads) {
     const int width = static_cast<int>(std::min<int64_t>(kLaterThreads, range.through - from));
     __syncthreads();
-    if (thread < width)
-      kept.set(thread, boxes, segment, state.positions[segment * state.stride + from + thread]);
+    if (thread < width) kept.set(thread, boxes, segment, state.positions[segment * state.stride + from + thread]);
     __syncthreads();
     for (int i = 0; i < width && !gone; ++i)
       gone = meets_and_suppresses(kept.aligned[i].box, box, boxes.overlap) && kept.classes[i] == of_class;
