@@ -61,20 +61,25 @@ __device__ void count_keys(BestScores<kCapacity>& memory, const Key& key, int64_
   __syncthreads();
 }
 
-// The lane at which the running sum of the lanes' values reaches `want`, the sum before it and the sum with it; the
-// last lane where it never does.
+// The sum of the values of a warp's lanes up to this one.
+__device__ inline uint32_t running_sum(uint32_t value) {
+  const int lane = threadIdx.x % kWarp;
+  for (int distance = 1; distance < kWarp; distance *= 2) {
+    const uint32_t earlier = __shfl_up_sync(kWholeWarp, value, distance);
+    if (lane >= distance) value += earlier;
+  }
+  return value;
+}
+
+// The lane at which the running sum reaches `want`, the sum before it and the sum with it; the last lane where it
+// never does.
 struct Reached {
   int lane;
   uint32_t before, through;
 };
 
 __device__ inline Reached reach(uint32_t value, uint32_t want) {
-  const int lane = threadIdx.x % kWarp;
-  uint32_t sum = value;
-  for (int distance = 1; distance < kWarp; distance *= 2) {
-    const uint32_t earlier = __shfl_up_sync(kWholeWarp, sum, distance);
-    if (lane >= distance) sum += earlier;
-  }
+  const uint32_t sum = running_sum(value);
   const unsigned there = __ballot_sync(kWholeWarp, sum >= want);
   const int first = there != 0 ? __ffs(there) - 1 : kWarp - 1;
   const uint32_t through = __shfl_sync(kWholeWarp, sum, first);
@@ -129,7 +134,8 @@ __device__ inline void sort_best_first(RankedScore* entries, uint32_t count) {
 
 // The best m of the keys key(0) ... key(count - 1) that are worse than `below`, sorted best first, into
 // memory.entries; returns m, which is at least `want` and at most kCapacity, or less than `want` where that is all.
-// Who wants more than kCapacity asks again with below = the last entry taken. The first time below = kBestOfAll.
+// Who wants more than kCapacity asks again with below = the last entry taken (take_best does). To begin with it is
+// kBestOfAll.
 //
 // Called by all threads of a one-dimensional block of a multiple of 32, with the same arguments, want <= kCapacity.
 // `key` gives the same RankedScore whenever it is asked for a number, no two numbers the same one, or 0 for what is
@@ -152,5 +158,27 @@ __device__ uint32_t best_scores(BestScores<kCapacity>& memory, const Key& key, i
   __syncthreads();
   sort_best_first(memory.entries, sorted);
   return cut.count;
+}
+
+// The `most` best keys, in as many helpings as the memory needs: take(from, m) is called by all threads while
+// memory.entries[0, m) are those of ranks from, from + 1, ... Returns how many there were. The rest is as for
+// best_scores().
+template <uint32_t kCapacity, class Key, class Take>
+__device__ int64_t take_best(BestScores<kCapacity>& memory, const Key& key, int64_t count, int64_t most,
+                             const Take& take) {
+  most = std::min(most, count);
+  RankedScore below = kBestOfAll;
+  int64_t taken = 0;
+  while (taken < most) {
+    const int64_t wanted = most - taken;
+    const uint32_t want = static_cast<uint32_t>(std::min<int64_t>(wanted, kCapacity));
+    const uint32_t found = best_scores(memory, key, count, below, want);
+    const uint32_t used = static_cast<uint32_t>(std::min<int64_t>(wanted, found));
+    take(taken, used);
+    taken += used;
+    if (found < want) break;
+    below = memory.entries[used - 1];
+  }
+  return taken;
 }
 }  // namespace maskrcnn
