@@ -84,6 +84,14 @@ def test_grids_of_every_size(grid: tuple[int, int, int], device: torch.device) -
     assert not pooled[3].any()
 
 
+@pytest.mark.parametrize("ratio", [2, 9])
+def test_more_rows_of_bins_than_run_at_once(ratio: int, device: torch.device) -> None:
+    rois = torch.tensor([[0, 0, NAN, 5, 5], [0, 0, 0, 5, 5]], device=device)
+    pooled = ops.roi_align(torch.ones(1, 1, 6, 6, device=device), rois, 1.0, 4500, 1, ratio).cpu()
+    assert not pooled[0].any()
+    torch.testing.assert_close(pooled[1], torch.ones(1, 4500, 1), rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("channels", [8, 264])  # a vector of halves; more vectors than a warp has lanes
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("ratio", [0, 2, 9])
@@ -91,13 +99,13 @@ def test_reads_vectors_and_single_values_alike(
     ratio: int, dtype: torch.dtype, channels: int, device: torch.device
 ) -> None:
     maps, rois = features(dtype, channels).contiguous(memory_format=torch.channels_last), random_rois(3).to(device)
-    shifted = torch.cat([maps[:, :1], maps], 1).contiguous(memory_format=torch.channels_last)[:, 1:]  # 2 bytes off
-    vectors, singles = (
-        ops.roi_align(given, rois, SCALE, 2, 3, ratio) for given in (maps.to(device), shifted.to(device))
-    )
-    assert torch.equal(vectors, singles)
+    vectors = ops.roi_align(maps.to(device), rois, SCALE, 2, 3, ratio)
     expected = reference_roi_align(maps[:, -1:], rois.cpu(), SCALE, 2, 3, ratio).to(dtype)
     torch.testing.assert_close(vectors[:, -1:].cpu(), expected, rtol=torch.finfo(dtype).eps, atol=1e-5)
+    for before, after in ((0, 1), (1, channels - 1)):  # cells of an odd size; of whole vectors, the first not aligned
+        wide = torch.cat([maps[:, :before], maps, maps[:, :after]], 1).contiguous(memory_format=torch.channels_last)
+        singles = ops.roi_align(wide.to(device)[:, before : before + channels], rois, SCALE, 2, 3, ratio)
+        assert torch.equal(vectors, singles)
 
 
 @pytest.mark.parametrize("key", [key for key in GOLDEN if key.startswith("out_aligned")])
