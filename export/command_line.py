@@ -6,14 +6,16 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 from export.class_names import read_class_names
 from export.conventions import Conventions
 from export.errors import ExportError
 from export.pipeline import Export, run
 from export.presets import PRESETS, preset
-from export.serving import Serving
+from export.serving import Device, Serving
 from export.verify import Proof
+from handler.gpu_settings import DTYPES
 
 MANUAL = """\
 Turn a trained Mask R-CNN checkpoint into one self-contained .mar for TorchServe.
@@ -102,6 +104,16 @@ def _add_serving_options(group: argparse._ArgumentGroup) -> None:
         ("--max-pixels", default.max_pixels, "refuse larger pictures"),
     ):
         group.add_argument(flag, type=_count, default=value, metavar="N", help=f"{meaning} (default: {value})")
+    group.add_argument(
+        "--device",
+        choices=get_args(Device),
+        default=default.device,
+        help="where to serve; auto: on a GPU where there is one, if CUDA kernels were built, else on the CPU "
+        f"(default: {default.device})",
+    )
+    group.add_argument(
+        "--dtype", choices=DTYPES, default=default.dtype, help=f"what to compute in (default: {default.dtype})"
+    )
 
 
 def export_of(options: argparse.Namespace) -> Export:
@@ -117,7 +129,10 @@ def export_of(options: argparse.Namespace) -> Export:
         options.response_timeout,
         options.startup_timeout,
         options.max_pixels,
+        options.device,
+        options.dtype,
     )
+    serving.device_type()  # refuses what cannot be served before the minutes of an export
     name = options.name or options.checkpoint.stem
     return Export(options.checkpoint, name, _conventions(options), serving, options.out)
 

@@ -5,6 +5,7 @@ The file that comes out holds for any canvas, any batch and any device, and name
 
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def trace(model: MaskRCNN) -> torch.jit.ScriptModule:
     Raises:
         ExportError: A tensor or a device ended up as a constant of the graph.
     """
-    with torch.no_grad(), torch.autocast("cpu", enabled=False), warnings.catch_warnings():
+    with _plain_arithmetic(), warnings.catch_warnings():
         warnings.simplefilter("error", TracerWarning)
         inputs = _example_inputs(model)
         traced: torch.jit.ScriptModule = torch.jit.trace_module(  # type: ignore[no-untyped-call]
@@ -42,6 +43,17 @@ def trace(model: MaskRCNN) -> torch.jit.ScriptModule:
     for method in ("forward", "detect", "segment"):
         refuse_constants(getattr(traced, method).inlined_graph, method)  # without inlining it holds calls only
     return traced
+
+
+@contextmanager
+def _plain_arithmetic() -> Iterator[None]:
+    """No gradients, no autocast, no TF32: a traced convolution keeps that switch of the process that traced it."""
+    with (
+        torch.no_grad(),
+        torch.autocast("cpu", enabled=False),
+        torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
+    ):
+        yield
 
 
 def save(traced: torch.jit.ScriptModule, path: Path) -> None:

@@ -173,3 +173,15 @@ def test_stays_exportable(model: MaskRCNN) -> None:
     inputs = pictures(3, 256, 192)
     for ours, theirs in zip(exported.module()(*inputs), model(*inputs), strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=0)
+
+
+def test_no_convolution_may_drop_to_tf32(saved: Path) -> None:
+    """The last input of a traced convolution is PyTorch's switch as it was while tracing; float32 means float32."""
+    before = torch.backends.cudnn.allow_tf32
+    trace.trace(tiny_model())
+    assert torch.backends.cudnn.allow_tf32 is before
+    loaded = torch.jit.load(saved)
+    for method in ("forward", "detect", "segment"):
+        convs = [node for node in getattr(loaded, method).inlined_graph.nodes() if node.kind() == "aten::_convolution"]
+        assert len(convs) >= 2
+        assert not any(list(conv.inputs())[-1].toIValue() for conv in convs)
