@@ -3,13 +3,24 @@
 import torch
 
 _OUT_OF_MEMORY = (
-    "out of memory",  # CUDA, also where it arrives as a plain RuntimeError, as out of our ops
+    "out of memory",  # CUDA, also where it arrives as a plain RuntimeError
     "can't allocate memory",  # PyTorch's allocator for the CPU
     "bad_alloc",  # C++
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
+    # What PyTorch says to an op of ours is lost on its way through the stable ABI: this is all that is left where a
+    # tensor could not be made. If it was not memory, what is tried next (freeing it, less at a time) says so.
+    "API call failed at",
+    "unable to find an engine",  # each algorithm of cuDNN was tried, and PyTorch hides why none ran
 )
-_BROKEN_DEVICE = ("CUDA error", "CUDA driver error", "cuDNN error", "CUDNN_STATUS", "CUBLAS_STATUS")
+_BROKEN_DEVICE = (
+    "CUDA error",
+    "CUDA driver error",
+    "cuDNN error",
+    "CUDNN_STATUS",
+    "CUBLAS_STATUS",
+    "CUDACachingAllocator.cpp",  # an assertion of it; before PyTorch 2.12 it never recovers from a refused capture
+)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -26,3 +37,8 @@ def breaks_the_device(error: BaseException) -> bool:
     if isinstance(error, torch.AcceleratorError):
         return True
     return isinstance(error, RuntimeError) and any(text in str(error) for text in _BROKEN_DEVICE)
+
+
+def first_line(error: BaseException) -> str:
+    """What to write to the log: PyTorch's texts go on for a page, and some errors have none."""
+    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import ops
 from handler.canvas import Size
 from handler.detections import Detections
 from handler.detector import Detector
@@ -23,16 +24,18 @@ from tests.handler.found import made_up
 OUT_OF_MEMORY = [
     MemoryError(),
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
-    RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of"),  # out of our ops
+    RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of"),
     RuntimeError("CUDA error: out of memory"),
     RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"),
     RuntimeError("std::bad_alloc"),
     RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    RuntimeError("GET was unable to find an engine to execute this computation"),
 ]
 BROKEN = [
     torch.AcceleratorError("CUDA error: an illegal memory access was encountered"),
     RuntimeError("paste_masks: CUDA error: unspecified launch failure"),
     RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasGemmEx`"),
+    RuntimeError('captures_underway.empty() INTERNAL ASSERT FAILED at "/pytorch/c10/cuda/CUDACachingAllocator.cpp":39'),
     RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"),
 ]
 NEITHER = [
@@ -46,6 +49,15 @@ NEITHER = [
 def test_exceptions_are_told_apart(error: Exception) -> None:
     assert is_out_of_memory(error) is (error in OUT_OF_MEMORY)
     assert breaks_the_device(error) is (error in BROKEN)
+
+
+def test_an_op_of_ours_that_lacks_memory_says_so() -> None:
+    """PyTorch's own text does not come through the stable ABI; what does must be understood."""
+    masks, boxes = torch.zeros(1 << 17, 1, 1), torch.zeros(1 << 17, 4)
+    with pytest.raises(RuntimeError) as raised:
+        ops.paste_masks(masks, boxes, 65535, 65535)  # 560 TB: more than there are addresses
+    assert is_out_of_memory(raised.value)
+    assert not breaks_the_device(raised.value)
 
 
 class SmallMemory:
