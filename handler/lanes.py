@@ -25,6 +25,10 @@ class Lane:
     def __init__(self, network: Network) -> None:
         self._network = network
 
+    def current(self) -> AbstractContextManager[object]:
+        """Where all of this is to be called."""
+        return nullcontext()
+
     def parts(self, count: int) -> list[int]:
         """How to cut a pass of so many pictures."""
         return [count]
@@ -82,6 +86,10 @@ class CudaLane(Lane):
         capture = PassCapture(network.find, torch_dtype(settings), device, settings.graphs.search)
         self.graphs = GraphSet(settings.graphs, capture)
 
+    def current(self) -> AbstractContextManager[object]:
+        """With its GPU as the current one, which each thread has its own of: events and streams go by it."""
+        return torch.cuda.device(self._device)
+
     def parts(self, count: int) -> list[int]:
         """Parts that waste little when they are padded."""
         return batch_parts(count, self._most) if self._padded else [count]
@@ -133,6 +141,7 @@ class CudaLane(Lane):
 
     def free_memory(self) -> None:
         """Drop the graphs and the allocator's cache."""
-        torch.cuda.synchronize(self._device)
-        self.graphs.clear()
-        torch.cuda.empty_cache()
+        with self.current():
+            torch.cuda.synchronize()
+            self.graphs.clear()
+            torch.cuda.empty_cache()
