@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / "build" / "served"
 
 
-def run(*command: str | Path) -> None:
+def run(*command: object) -> None:
     """Run a command in the repository's root; what stands on PYTHONPATH is not for a server."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     subprocess.run(list(map(str, command)), cwd=ROOT, env=environment, check=True)

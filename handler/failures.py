@@ -1,18 +1,20 @@
 """What an exception of PyTorch means for the batch and for the process."""
 
+import re
+
 import torch
 
 _OUT_OF_MEMORY = (
-    "out of memory",  # CUDA, also where it arrives as a plain RuntimeError
+    "out of memory",  # CUDA
     "can't allocate memory",  # PyTorch's allocator for the CPU
     "bad_alloc",  # C++
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
-    # What PyTorch says to an op of ours is lost on its way through the stable ABI: this is all that is left where a
-    # tensor could not be made. If it was not memory, what is tried next (freeing it, less at a time) says so.
-    "API call failed at",
     "unable to find an engine",  # each algorithm of cuDNN was tried, and PyTorch hides why none ran
 )
+# Out of our ops: the stable ABI says which call failed and not why. These calls only allocate. Where the device is
+# broken instead, the next try says so.
+_ALLOCATION_FAILED = re.compile(r"aten(::|_)(empty|new_empty|new_zeros|contiguous)\b.*API call failed", re.DOTALL)
 _BROKEN_DEVICE = (
     "CUDA error",
     "CUDA driver error",
@@ -27,7 +29,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether less work at a time, or freed caches, may help."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(text in str(error) for text in _OUT_OF_MEMORY)
+    text = str(error) if isinstance(error, RuntimeError) else ""
+    return any(known in text for known in _OUT_OF_MEMORY) or _ALLOCATION_FAILED.search(text) is not None
 
 
 def breaks_the_device(error: BaseException) -> bool:

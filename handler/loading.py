@@ -50,7 +50,7 @@ def _frozen(model: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
 
 
 def _prepare_convolutions(model: torch.jit.ScriptModule, wanted: Fusion) -> None:
-    for name in METHODS:
+    for name in ("forward", *METHODS):
         graph = getattr(model, name).graph
         torch._C._jit_pass_inline(graph)
         found = obey_switches(graph)

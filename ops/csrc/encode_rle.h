@@ -2,7 +2,8 @@
 //   probs (N, M, M) float32, boxes (N, 4) float32: as in paste_masks
 //   image_sizes (N, 2) int64, each instance's own (height, width);  thresholds (N) float32, each one's own
 //   -> counts (T) uint8, the strings one after another;  offsets (N + 1) int64, where each begins
-// The rules and the arithmetic stand in mask_sampling.h.
+// The rules and the arithmetic stand in mask_sampling.h. On a GPU the op waits for the device once, to learn T, so it
+// cannot be captured in a CUDA graph.
 #pragma once
 #include "paste_masks.h"
 

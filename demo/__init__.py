@@ -1,0 +1,1 @@
+"""The demo model: its checkpoint, its pictures, and how both were made."""
