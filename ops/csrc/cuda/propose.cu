@@ -11,6 +11,7 @@
 namespace maskrcnn {
 namespace {
 
+// The 1 of __launch_bounds__ lets a thread have the registers for several loads at once.
 constexpr int kThreads = 1024, kMostLevels = 6;
 // A block reads a chunk's logits once, into 24 KB of shared memory, and chooses there.
 constexpr int kChunk = 6144;
