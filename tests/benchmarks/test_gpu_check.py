@@ -19,7 +19,7 @@ def test_a_missing_gpu_fails_at_once(tmp_path: Path) -> None:
 
 
 def test_the_steps_that_are_asked_for_come_with_what_they_need(tmp_path: Path) -> None:
-    steps = all_steps(tmp_path, [])
+    steps = all_steps(tmp_path, [], serve=False)
     assert [step.name for step in chosen(steps, "kernels,ops-tests")] == ["machine", "build", "ops-tests", "kernels"]
     assert chosen(steps, None) == steps
     with pytest.raises(SystemExit, match="no step nonsense; there are machine, build, ops-tests"):
@@ -28,7 +28,7 @@ def test_the_steps_that_are_asked_for_come_with_what_they_need(tmp_path: Path) -
 
 def test_names_only_what_is_there(tmp_path: Path) -> None:
     """A step that begins with a name that nobody has is noticed here, not on a machine that is paid by the minute."""
-    for step in all_steps(tmp_path, [tmp_path]):
+    for step in all_steps(tmp_path, [tmp_path], serve=True):
         words = list(step.command)
         if "-m" in words and (module := words[words.index("-m") + 1]).startswith("benchmarks."):
             assert (ROOT / f"{module.replace('.', '/')}.py").is_file()
