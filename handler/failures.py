@@ -23,6 +23,8 @@ _BROKEN_DEVICE = (
     "CUBLAS_STATUS",
     "CUDACachingAllocator.cpp",  # an assertion of it; before PyTorch 2.12 it never recovers from a refused capture
 )
+# A library refused one call before it ran: the next picture may be fine.
+_REFUSED = ("STATUS_NOT_SUPPORTED", "STATUS_BAD_PARAM", "STATUS_INVALID_VALUE")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -39,7 +41,8 @@ def breaks_the_device(error: BaseException) -> bool:
         return False
     if isinstance(error, torch.AcceleratorError):
         return True
-    return isinstance(error, RuntimeError) and any(text in str(error) for text in _BROKEN_DEVICE)
+    text = str(error) if isinstance(error, RuntimeError) else ""
+    return any(known in text for known in _BROKEN_DEVICE) and not any(known in text for known in _REFUSED)
 
 
 def first_line(error: BaseException) -> str:

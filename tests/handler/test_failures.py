@@ -43,6 +43,7 @@ BROKEN = [
 ]
 NEITHER = [
     RuntimeError("propose: image_sizes must be (2, 2) int64"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_NOT_SUPPORTED"),
     ValueError("CUDA error: not PyTorch's"),
     KeyError("out of memory"),
 ]

@@ -56,6 +56,19 @@ def test_the_replies_of_a_batch_fit_into_one_message() -> None:
 
 
 @pytest.mark.parametrize(
+    ("config", "most"),
+    [
+        ({}, 8),
+        ({"batchSize": 4}, 4),
+        ({"batchSize": 64}, 8),
+        ({"batchSize": 4, "detection": {"max_pass_size": 16}}, 16),
+    ],
+)
+def test_passes_are_no_larger_than_batches_unless_told(config: dict[str, Any], most: int) -> None:
+    assert Settings.from_config(config).max_pass_size == most
+
+
+@pytest.mark.parametrize(
     ("section", "text"),
     [
         (
