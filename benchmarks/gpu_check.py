@@ -47,7 +47,7 @@ def all_steps(out: Path, wheels: Sequence[Path], serve: bool) -> list[Step]:
         build_step(),
         tests_step("ops-tests", 300, "tests/ops"),
         tests_step("cuda-tests", 240, "tests/cuda"),
-        tests_step("handler-tests", 200, "tests/handler"),
+        tests_step("handler-tests", 300, "tests/handler"),
         tests_step("export-tests", 300, "tests/export"),
         *(sanitizer_step(tool) for tool in CLEAN),
         bench_step("ops-bench", 150, "benchmarks.ops", "--out", str(out / "ops.json")),
@@ -155,15 +155,20 @@ def write_report(out: Path, about: Facts, outcomes: Sequence[Outcome]) -> None:
     (out / "report.json").write_text(json.dumps(results, indent=2) + "\n")
 
 
-def main(given: Sequence[str] | None = None) -> int:
+def parse_arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python3 -m benchmarks.gpu_check", description=__doc__)
     parser.add_argument("out", type=Path, help="folder of the logs and the report")
     parser.add_argument("--only", help="names of steps, with commas between them; what they need runs too")
     parser.add_argument(
-        "--serve", type=Path, nargs="+", default=[], metavar="WHEELS", help="folders of wheels to serve with"
+        "--wheels", type=Path, nargs="+", default=[], help="folders of wheels that are not installed here"
     )
+    parser.add_argument("--serve", action="store_true", help="serve, too, with what the wheels hold")
     parser.add_argument("--minutes", type=float, default=30, help="for everything (default: 30)")
-    arguments = parser.parse_args(given)
+    return parser.parse_args(given)
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    arguments = parse_arguments(given)
     if reason := no_gpu():
         print(f"error: {reason}", file=sys.stderr)
         return 2
