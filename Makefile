@@ -63,7 +63,7 @@ $(EXPORTED_WITH): FORCE
 $(CHECKPOINT) $(LABELS):
 	@echo 'error: $@ does not exist'; exit 2
 
-$(MAR): $(CHECKPOINT) $(LABELS) $(EXPORTED_WITH) $(OPS_LIBRARIES) $(wildcard export/*.py export/*/*.py handler/*.py ops/*.py)
+$(MAR): $(CHECKPOINT) $(LABELS) $(EXPORTED_WITH) $(OPS_LIBRARIES) $(wildcard export/*.py export/*/*.py handler/*.py handler/*/*.py ops/*.py)
 	$(PY) -m export $(CHECKPOINT) --name $(NAME) --out $(STORE) $(EXPORT_ARGS)
 else
 $(MAR):

@@ -15,7 +15,7 @@ from export.pipeline import Export, run
 from export.presets import PRESETS, preset
 from export.serving import Device, Serving
 from export.verify import Proof
-from handler.gpu_settings import DTYPES
+from handler.gpu.settings import DTYPES
 
 MANUAL = """\
 Turn a trained Mask R-CNN checkpoint into one self-contained .mar for TorchServe.

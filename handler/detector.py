@@ -10,7 +10,8 @@ from torch import Tensor
 from handler.canvas import Pass, Size, canvas_size, plan_passes, resized_size
 from handler.detections import Detections
 from handler.device import CPU, use_device
-from handler.lanes import CudaLane, Lane
+from handler.gpu.lane import CudaLane
+from handler.lane import Lane
 from handler.loading import load_trace
 from handler.metrics import Observe, ignore
 from handler.model_card import FILE_NAME, ModelCard

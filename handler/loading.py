@@ -10,8 +10,8 @@ import torch.nn.functional as F
 import ops  # noqa: F401 - first: a trace that names ops which are not registered does not load
 from handler.device import torch_dtype
 from handler.failures import first_line
-from handler.fusion import Convolution, fuse, obey_switches
-from handler.gpu_settings import Fusion
+from handler.gpu.fusion import Convolution, fuse, obey_switches
+from handler.gpu.settings import Fusion
 from handler.settings import Settings
 
 logger = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from handler.cores import available_cores
-from handler.gpu_settings import Dtype, Fusion, Graphs, check_arithmetic
+from handler.gpu.settings import Dtype, Fusion, Graphs, check_arithmetic
 from handler.setting_checks import are_sizes, check, is_count, is_probability
 
 SECTION = "detection"

@@ -14,9 +14,9 @@ from torch import Tensor
 from handler.detections import Detections
 from handler.detector import Detector
 from handler.errors import RequestError
-from handler.gpu_settings import FUSIONS, Fusion, Graphs
+from handler.gpu.lane import CudaLane
+from handler.gpu.settings import FUSIONS, Fusion, Graphs
 from handler.images import Picture, decode_image
-from handler.lanes import CudaLane
 from handler.metrics import ignore
 from handler.model_card import FILE_NAME, ModelCard
 from handler.settings import Settings

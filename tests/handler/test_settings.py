@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from handler.cores import available_cores, container_cores
-from handler.gpu_settings import Graphs
+from handler.gpu.settings import Graphs
 from handler.settings import Settings
 
 

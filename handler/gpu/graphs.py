@@ -9,7 +9,7 @@ from collections import Counter, OrderedDict
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from handler.failures import first_line, is_out_of_memory
-from handler.gpu_settings import Graphs
+from handler.gpu.settings import Graphs
 from handler.metrics import Observe, timed
 
 logger = logging.getLogger(__name__)

@@ -4,10 +4,10 @@ from collections import Counter
 
 import pytest
 
-from handler.gpu_settings import Graphs
-from handler.graphs import RECENT, GraphSet, Key
+from handler.gpu.graphs import RECENT, GraphSet, Key
+from handler.gpu.settings import Graphs
 from handler.metrics import METRICS
-from tests.handler.fake_gpu import FakeCapture, FakeGraph
+from tests.handler.gpu.fake_gpu import FakeCapture, FakeGraph
 
 
 def keys(count: int) -> list[Key]:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from handler.graphs import Key
+from handler.gpu.graphs import Key
 from handler.network import Found
 
 RUBBISH = 0xA5
@@ -101,5 +101,7 @@ def fake_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device", on_device)
     monkeypatch.setattr(torch.cuda, "synchronize", lambda *_: None)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
-    monkeypatch.setattr("handler.staging.pinned_bytes", lambda count: torch.full((count,), RUBBISH, dtype=torch.uint8))
-    monkeypatch.setattr("handler.lanes.PassCapture", FakeCapture)
+    monkeypatch.setattr(
+        "handler.gpu.staging.pinned_bytes", lambda count: torch.full((count,), RUBBISH, dtype=torch.uint8)
+    )
+    monkeypatch.setattr("handler.gpu.lane.PassCapture", FakeCapture)

@@ -9,14 +9,15 @@ from torch import Tensor
 
 from handler.detections import Detections
 from handler.detector import Detector
-from handler.gpu_settings import Graphs
-from handler.graphs import Key
-from handler.lanes import CudaLane, Lane
+from handler.gpu.graphs import Key
+from handler.gpu.lane import CudaLane
+from handler.gpu.settings import Graphs
+from handler.lane import Lane
 from handler.network import Found, Network
 from handler.settings import Settings
 from handler.steps import Steps
 from tests.demo_model import export_demo_model
-from tests.handler.fake_gpu import FakeCapture, FakeEvent
+from tests.handler.gpu.fake_gpu import FakeCapture, FakeEvent
 from tests.handler.made_up_model import save_made_up_model
 from tests.handler.test_detector import CARD, MIXED
 
