@@ -63,7 +63,7 @@ $(EXPORTED_WITH): FORCE
 $(CHECKPOINT) $(LABELS):
 	@echo 'error: $@ does not exist'; exit 2
 
-$(MAR): $(CHECKPOINT) $(LABELS) $(EXPORTED_WITH) $(OPS_LIBRARIES) $(wildcard export/*.py export/*/*.py handler/*.py ops/*.py)
+$(MAR): $(CHECKPOINT) $(LABELS) $(EXPORTED_WITH) $(OPS_LIBRARIES) $(wildcard export/*.py export/*/*.py handler/*.py handler/*/*.py ops/*.py)
 	$(PY) -m export $(CHECKPOINT) --name $(NAME) --out $(STORE) $(EXPORT_ARGS)
 else
 $(MAR):
@@ -87,7 +87,7 @@ test: $(INSTALLED) $(OPS_LIBRARIES) $(EMULATED_LIBRARY) ## Run the tests, a real
 	@$(MAKE) test-emulated
 
 test-emulated: $(INSTALLED) $(OPS_LIBRARY) $(EMULATED_LIBRARY) ## Run the op tests on the CUDA kernels, emulated on the CPU
-	EMULATED_CUDA=$(EMULATED_LIBRARY) $(PY) -m pytest tests/ops $(PYTEST_ARGS)
+	$(EMULATED_PROCESS) $(PY) -m pytest tests/ops $(PYTEST_ARGS)
 
 check: $(INSTALLED) ## Format, lint, types, then all tests: what CI runs
 	$(PY) -m ruff format --check .

@@ -16,7 +16,7 @@ from benchmarks.variants import Variant
 from export import trace
 from handler.canvas import canvas_size, resized_size
 from handler.detector import MODEL_FILE, Detector
-from handler.gpu_settings import Graphs
+from handler.gpu.settings import Graphs
 from handler.model_card import FILE_NAME, ModelCard
 from handler.settings import Settings
 

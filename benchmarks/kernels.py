@@ -16,7 +16,7 @@ from benchmarks.machine import as_line, describe
 from benchmarks.model import plan, table
 from benchmarks.passes import DevicePass
 from benchmarks.variants import Variant, loaded
-from handler.gpu_settings import DTYPES, FUSIONS
+from handler.gpu.settings import DTYPES, FUSIONS
 
 PASSES = 5
 SHOWN = 60

@@ -26,6 +26,7 @@ from benchmarks.stages import Stage, stages
 from benchmarks.timing import Work, finish, median_ms
 from benchmarks.torchvision_peer import peer_variants
 from benchmarks.variants import Call, Graphed, Variant, loaded, prepared_alone, variants
+from handler.failures import first_line
 
 Row = dict[str, Any]
 PARTS = ("variants", "batches", "stages", "handler", "peer")
@@ -97,7 +98,7 @@ def variant_rows(plan: Plan) -> Iterator[tuple[Variant, Row]]:
         try:
             yield variant, timed_pass(plan, loaded(plan.few, variant, plan.device), plan.few, plan.batch, variant)
         except RuntimeError as error:
-            yield variant, {"variant": str(variant), "error": str(error).splitlines()[0]}
+            yield variant, {"variant": str(variant), "error": first_line(error)}
 
 
 def batch_rows(plan: Plan, variant: Variant) -> Iterator[Row]:
@@ -147,7 +148,7 @@ def peer_rows(plan: Plan) -> Iterator[Row]:
                     took = median_ms(work, max(3, plan.runs // 4), plan.device, host=True)
                     yield row | {"ms": took, "per_second": 1e3 * batch / took}
                 except RuntimeError as error:
-                    yield row | {"error": str(error).splitlines()[0]}
+                    yield row | {"error": first_line(error)}
 
 
 def table(rows: Sequence[Row]) -> str:

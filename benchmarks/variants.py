@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from benchmarks.made_up import Network
 from export import trace
 from handler.device import use_device
-from handler.fusion import fuse, obey_switches
-from handler.gpu_settings import DTYPES, FUSIONS, Dtype, Fusion
+from handler.gpu.fusion import fuse, obey_switches
+from handler.gpu.settings import DTYPES, FUSIONS, Dtype, Fusion
 from handler.loading import load_trace, works_joined
 from handler.settings import Settings
 

@@ -15,7 +15,7 @@ from export.pipeline import Export, run
 from export.presets import PRESETS, preset
 from export.serving import Device, Serving
 from export.verify import Proof
-from handler.gpu_settings import DTYPES
+from handler.gpu.settings import DTYPES
 
 MANUAL = """\
 Turn a trained Mask R-CNN checkpoint into one self-contained .mar for TorchServe.
@@ -165,7 +165,7 @@ def _closing(path: Path, proof: Proof) -> str:
 made    {path}, {path.stat().st_size / 1e6:.0f} MB
 proved  {len(proof.cases)} calls in a fresh process gave the model's own {proof.detections} detections;
         largest differences: boxes {worst.boxes:.1g} px, scores {worst.scores:.1g}, masks {worst.masks:.1g};
-        {ran} weights ran too
+        {ran} weights ran too; on {" and ".join(proof.devices)}
 serve   torchserve --start --ncs --model-store {path.parent} --models {path.stem}={path.name} \\
             --ts-config config.properties"""
 

@@ -1,8 +1,9 @@
-"""Runs a saved trace where nothing of this project is imported: only PyTorch, the op library and the file.
+"""Runs a saved trace where nothing of this project is imported: only PyTorch, the op libraries and the file.
 
-    python fresh_process.py LIBRARY MODEL CALLS ANSWERS
+    python fresh_process.py MODEL CALLS ANSWERS LIBRARY...
 
-CALLS holds {"threads": int, "calls": [(dtype of the weights, method, inputs), ...]}; ANSWERS gets one tuple a call.
+CALLS holds {"threads": int, "calls": [(device, dtype of the weights, method, inputs), ...]}; ANSWERS gets one tuple a
+call, on the CPU.
 """
 
 import sys
@@ -11,19 +12,24 @@ import warnings
 import torch
 
 
-def main(library: str, model_path: str, calls_path: str, answers_path: str) -> None:
+def main(model_path: str, calls_path: str, answers_path: str, *libraries: str) -> None:
     """Load, run every call, save what came out."""
     warnings.filterwarnings("ignore", category=DeprecationWarning, message="`torch.jit")
     asked = torch.load(calls_path, weights_only=True)
     torch.set_num_threads(asked["threads"])
-    torch.ops.load_library(library)  # type: ignore[no-untyped-call]
+    torch.backends.cudnn.allow_tf32 = False  # float32 is to be float32
+    for library in libraries:
+        torch.ops.load_library(library)  # type: ignore[no-untyped-call]
     models = {
-        dtype: torch.jit.load(model_path).to(getattr(torch, dtype))  # type: ignore[no-untyped-call]
-        for dtype in {dtype for dtype, _, _ in asked["calls"]}
+        (device, dtype): torch.jit.load(model_path).to(device, getattr(torch, dtype))  # type: ignore[no-untyped-call]
+        for device, dtype in {call[:2] for call in asked["calls"]}
     }
+    answers = []
     with torch.inference_mode():
-        answers = [getattr(models[dtype], method)(*inputs) for dtype, method, inputs in asked["calls"]]
-    torch.save([answer if isinstance(answer, tuple) else (answer,) for answer in answers], answers_path)
+        for device, dtype, method, inputs in asked["calls"]:
+            answer = getattr(models[device, dtype], method)(*(part.to(device) for part in inputs))
+            answers.append(tuple(part.cpu() for part in (answer if isinstance(answer, tuple) else (answer,))))
+    torch.save(answers, answers_path)
 
 
 if __name__ == "__main__":

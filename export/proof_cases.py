@@ -31,12 +31,14 @@ class Case:
         method: ``forward``, ``detect`` or ``segment``.
         inputs: Its arguments.
         dtype: Of the weights.
+        device: Where it runs.
     """
 
     name: str
     method: str
     inputs: tuple[Tensor, ...]
     dtype: str = "float32"
+    device: str = "cpu"
 
 
 def proof_cases(preprocessing: Preprocessing, architecture: Architecture) -> list[Case]:

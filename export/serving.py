@@ -6,7 +6,7 @@ from typing import Any, Literal
 import yaml
 
 from export.errors import ExportError
-from handler.gpu_settings import Dtype
+from handler.gpu.settings import Dtype
 from handler.settings import Settings
 from ops.library import CUDA_LIBRARY
 

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -35,6 +35,8 @@ class Proof:
         largest_differences: Over all of them.
         tolerance: What would have been an error.
         also_ran: Other dtypes of the weights that gave whole answers.
+        devices: Where the trace ran. Off the CPU its features and masks were compared; which detections pass a
+            threshold may differ there by rounding.
     """
 
     cases: tuple[str, ...]
@@ -42,13 +44,25 @@ class Proof:
     largest_differences: Differences
     tolerance: Differences
     also_ran: tuple[str, ...]
+    devices: tuple[str, ...]
 
     def as_card(self) -> dict[str, Any]:
         """The proof as plain values."""
         return asdict(self)
 
 
-def verify(model: MaskRCNN, trace: Path, cases: Sequence[Case], tolerance: Differences | None = None) -> Proof:
+def available_gpus() -> tuple[str, ...]:
+    """The devices besides the CPU on which a trace can be proved here."""
+    return ("cuda",) if torch.cuda.is_available() and ops.CUDA_LIBRARY.is_file() else ()
+
+
+def verify(
+    model: MaskRCNN,
+    trace: Path,
+    cases: Sequence[Case],
+    tolerance: Differences | None = None,
+    also_on: Sequence[str] | None = None,
+) -> Proof:
     """Compare a saved trace with its eager model.
 
     Args:
@@ -56,24 +70,34 @@ def verify(model: MaskRCNN, trace: Path, cases: Sequence[Case], tolerance: Diffe
         trace: What ``export.trace.save`` wrote.
         cases: What to run; the first one calls ``forward``.
         tolerance: The largest differences allowed; the defaults of ``Differences`` without it.
+        also_on: Devices besides the CPU; ``available_gpus()`` without it.
 
     Raises:
         ExportError: The model itself gives no finite numbers, the trace does not load or run elsewhere, or an answer is
             beyond the tolerance.
     """
     tolerance = tolerance or Differences()
+    also_on = available_gpus() if also_on is None else also_on
     with torch.inference_mode():
         expected = [_as_tuple(getattr(model, case.method)(*case.inputs)) for case in cases]
     _check_model(cases, expected)
-    rough = [replace(cases[0], name=f"{cases[0].name} with {dtype} weights", dtype=dtype) for dtype in LOW_PRECISION]
-    found = run_in_fresh_process(trace, [*cases, *rough])
+    elsewhere = [replace(case, name=f"{case.name} on {device}", device=device) for device in also_on for case in cases]
+    rough = [
+        replace(cases[0], name=f"{cases[0].name} with {dtype} weights on {device}", dtype=dtype, device=device)
+        for device in ("cpu", *also_on)
+        for dtype in LOW_PRECISION
+    ]
+    found = iter(run_in_fresh_process(trace, [*cases, *elsewhere, *rough]))
     worst = NONE
-    for case, ours, theirs in zip(cases, found, expected, strict=False):
-        worst = worst.or_larger(_checked(case, ours, theirs, tolerance))
-    for case, ours in zip(rough, found[len(cases) :], strict=True):
-        _check_whole(case, ours, expected[0])
+    for case, theirs in zip(cases, expected, strict=True):
+        worst = worst.or_larger(_checked(case, next(found), theirs, tolerance, _differences))
+    for case, theirs in zip(elsewhere, expected * len(also_on), strict=True):
+        _check_elsewhere(case, next(found), theirs, tolerance)
+    for case in rough:
+        _check_whole(case, next(found), expected[0])
     detections = sum(int(answer[4].sum()) for case, answer in zip(cases, expected, strict=True) if _is_forward(case))
-    return Proof(tuple(case.name for case in cases), detections, worst, tolerance, LOW_PRECISION)
+    names = tuple(case.name for case in cases)
+    return Proof(names, detections, worst, tolerance, LOW_PRECISION, ("cpu", *also_on))
 
 
 def run_in_fresh_process(trace: Path, cases: Sequence[Case]) -> list[Answer]:
@@ -88,10 +112,12 @@ def run_in_fresh_process(trace: Path, cases: Sequence[Case]) -> list[Answer]:
     """
     with TemporaryDirectory(prefix="proof-") as folder:
         calls, answers = Path(folder, "calls.pt"), Path(folder, "answers.pt")
-        asked = [(case.dtype, case.method, case.inputs) for case in cases]
+        asked = [(case.device, case.dtype, case.method, case.inputs) for case in cases]
         torch.save({"threads": torch.get_num_threads(), "calls": asked}, calls)
         script = str(Path(fresh_process.__file__).resolve())
-        command = [sys.executable, script, str(ops.LIBRARY.resolve()), str(trace.resolve()), str(calls), str(answers)]
+        libraries = [ops.LIBRARY, *([ops.CUDA_LIBRARY] if any(case.device != "cpu" for case in cases) else [])]
+        command = [sys.executable, script, str(trace.resolve()), str(calls), str(answers)]
+        command += [str(library.resolve()) for library in libraries]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise ExportError(f"the trace does not run in a fresh process:\n{done.stderr[-3000:]}")
@@ -107,9 +133,15 @@ def _is_forward(case: Case) -> bool:
     return case.method == "forward"
 
 
-def _checked(case: Case, found: Answer, expected: Answer, tolerance: Differences) -> Differences:
+def _checked(
+    case: Case,
+    found: Answer,
+    expected: Answer,
+    tolerance: Differences,
+    differences: Callable[[Case, Answer, Answer], Differences],
+) -> Differences:
     try:
-        worst = _differences(case, found, expected)
+        worst = differences(case, found, expected)
     except ExportError as error:
         raise ExportError(f"the trace differs from the model in {case.name}: {error}") from error
     if beyond := worst.beyond(tolerance):
@@ -127,6 +159,21 @@ def _differences(case: Case, found: Answer, expected: Answer) -> Differences:
         boxes, scores = (largest_difference(found[part], expected[part]) for part in (0, 1))
         return Differences(boxes, scores, 0.0)
     return compare_answers(found, expected)
+
+
+def _check_elsewhere(case: Case, found: Answer, expected: Answer, tolerance: Differences) -> None:
+    """Compare what no threshold decides: the levels of the pyramid, and the masks of given boxes."""
+    if _is_forward(case):
+        _check_whole(case, found, expected)
+    else:
+        _checked(case, found, expected, tolerance, _differences_before_thresholds)
+
+
+def _differences_before_thresholds(case: Case, found: Answer, expected: Answer) -> Differences:
+    if case.method == "segment":
+        return _differences(case, found, expected)
+    _check_features(found[5:], expected[5:])
+    return NONE
 
 
 def _check_model(cases: Sequence[Case], expected: Sequence[Answer]) -> None:

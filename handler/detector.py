@@ -10,7 +10,8 @@ from torch import Tensor
 from handler.canvas import Pass, Size, canvas_size, plan_passes, resized_size
 from handler.detections import Detections
 from handler.device import CPU, use_device
-from handler.lanes import CudaLane, Lane
+from handler.gpu.lane import CudaLane
+from handler.lane import Lane
 from handler.loading import load_trace
 from handler.metrics import Observe, ignore
 from handler.model_card import FILE_NAME, ModelCard
@@ -68,9 +69,10 @@ class Detector:
         """
         side = self.card.preprocessing.min_size
         sizes = sorted(self.settings.warm_up_sizes or ((side, side),), key=self._canvas_pixels, reverse=True)
-        for batch, rows in self.lane.warm_up_plan(self.card.postprocessing.max_detections):
-            for height, width in sizes:
-                self._compute_blank(batch, height, width, rows)
+        with self.lane.current():
+            for batch, rows in self.lane.warm_up_plan(self.card.postprocessing.max_detections):
+                for height, width in sizes:
+                    self._compute_blank(batch, height, width, rows)
 
     def _compute_blank(self, batch: int, height: int, width: int, rows: Sequence[int]) -> None:
         """Compute a pass of blank pictures, and the masks of its first rows, so many at a time."""
@@ -101,8 +103,9 @@ class Detector:
         passes = self._passes(answered_in)
         computed = self._in_turn(self._prepared(images, answered_in, passes, observe), observe)
         found: dict[int, Detections] = {}
-        for each, answers in zip(passes, computed, strict=True):
-            found |= zip(each.indices, answers, strict=True)
+        with self.lane.current():
+            for each, answers in zip(passes, computed, strict=True):
+                found |= zip(each.indices, answers, strict=True)
         return [found[index] for index in range(len(images))]
 
     def free_memory(self) -> None:
@@ -145,5 +148,6 @@ class Detector:
             if before is not None:
                 yield self._steps.finish(before, observe)
             before = self._steps.segment(started, observe)
+            del started  # or its levels would still take memory while the next pass makes its own
         if before is not None:
             yield self._steps.finish(before, observe)

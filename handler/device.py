@@ -4,7 +4,7 @@ import logging
 
 import torch
 
-from handler.gpu_settings import DTYPES
+from handler.gpu.settings import DTYPES
 from handler.settings import Settings
 from ops.library import CUDA_LIBRARY
 

@@ -1,22 +1,38 @@
 """What an exception of PyTorch means for the batch and for the process."""
 
+import re
+
 import torch
 
 _OUT_OF_MEMORY = (
-    "out of memory",  # CUDA, also where it arrives as a plain RuntimeError, as out of our ops
+    "out of memory",  # CUDA
     "can't allocate memory",  # PyTorch's allocator for the CPU
     "bad_alloc",  # C++
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
+    "unable to find an engine",  # each algorithm of cuDNN was tried, and PyTorch hides why none ran
 )
-_BROKEN_DEVICE = ("CUDA error", "CUDA driver error", "cuDNN error", "CUDNN_STATUS", "CUBLAS_STATUS")
+# Out of our ops: the stable ABI says which call failed and not why. These calls only allocate. Where the device is
+# broken instead, the next try says so.
+_ALLOCATION_FAILED = re.compile(r"aten(::|_)(empty|new_empty|new_zeros|contiguous)\b.*API call failed", re.DOTALL)
+_BROKEN_DEVICE = (
+    "CUDA error",
+    "CUDA driver error",
+    "cuDNN error",
+    "CUDNN_STATUS",
+    "CUBLAS_STATUS",
+    "CUDACachingAllocator.cpp",  # an assertion of it; before PyTorch 2.12 it never recovers from a refused capture
+)
+# A library refused one call before it ran: the next picture may be fine.
+_REFUSED = ("STATUS_NOT_SUPPORTED", "STATUS_BAD_PARAM", "STATUS_INVALID_VALUE")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether less work at a time, or freed caches, may help."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(text in str(error) for text in _OUT_OF_MEMORY)
+    text = str(error) if isinstance(error, RuntimeError) else ""
+    return any(known in text for known in _OUT_OF_MEMORY) or _ALLOCATION_FAILED.search(text) is not None
 
 
 def breaks_the_device(error: BaseException) -> bool:
@@ -25,4 +41,10 @@ def breaks_the_device(error: BaseException) -> bool:
         return False
     if isinstance(error, torch.AcceleratorError):
         return True
-    return isinstance(error, RuntimeError) and any(text in str(error) for text in _BROKEN_DEVICE)
+    text = str(error) if isinstance(error, RuntimeError) else ""
+    return any(known in text for known in _BROKEN_DEVICE) and not any(known in text for known in _REFUSED)
+
+
+def first_line(error: BaseException) -> str:
+    """What to write to the log: PyTorch's texts go on for a page, and some errors have none."""
+    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -9,8 +9,9 @@ import torch.nn.functional as F
 
 import ops  # noqa: F401 - first: a trace that names ops which are not registered does not load
 from handler.device import torch_dtype
-from handler.fusion import Convolution, fuse, obey_switches
-from handler.gpu_settings import Fusion
+from handler.failures import first_line
+from handler.gpu.fusion import Convolution, fuse, obey_switches
+from handler.gpu.settings import Fusion
 from handler.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ def _frozen(model: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
 
 
 def _prepare_convolutions(model: torch.jit.ScriptModule, wanted: Fusion) -> None:
-    for name in METHODS:
+    for name in ("forward", *METHODS):
         graph = getattr(model, name).graph
         torch._C._jit_pass_inline(graph)
         found = obey_switches(graph)
@@ -74,7 +75,7 @@ def works_joined(conv: Convolution, adds: bool) -> bool:
         else:
             joined = torch.cudnn_convolution_relu(images, weight, bias, *places)
     except RuntimeError as error:
-        logger.info("a convolution %s stays apart: %s", tuple(weight.shape), str(error).splitlines()[0])
+        logger.info("a convolution %s stays apart: %s", tuple(weight.shape), first_line(error))
         return False
     expected = F.relu(plain + plain) if adds else F.relu(plain)
     return torch.allclose(joined, expected, rtol=2e-2, atol=2e-2 * float(expected.abs().max()))

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from handler.cores import available_cores
-from handler.gpu_settings import Dtype, Fusion, Graphs, check_arithmetic
+from handler.gpu.settings import Dtype, Fusion, Graphs, check_arithmetic
 from handler.setting_checks import are_sizes, check, is_count, is_probability
 
 SECTION = "detection"
@@ -23,7 +23,8 @@ class Settings:
             none anyway.
         mask_threshold: Probability that makes a pixel part of an instance; None: the model card's.
         max_pixels: Pictures with more pixels are refused.
-        max_pass_size: Most pictures that share one run of the network; more run one pass after the other.
+        max_pass_size: Most pictures that share one run of the network; more run one pass after the other. Where the
+            section says nothing, no more than ``batchSize``: a GPU is warmed up for that many.
         max_reply_bytes: Longer replies are refused, each for itself. The replies of a batch travel together and
             TorchServe kills a worker that sends more than ``max_response_size`` of ``config.properties``, so
             ``batchSize`` times this must stay below ``MOST_BYTES_OF_A_BATCH``.
@@ -88,8 +89,10 @@ class Settings:
         for name in section:
             check(name in known, f"a key of {SECTION}", f"one of {', '.join(sorted(known))}", name)
         values = _without_auto(section)
-        most = MOST_BYTES_OF_A_BATCH // max(1, config.get("batchSize") or 1)
+        batch = config.get("batchSize") or 0  # not in the file: whoever registers the model says it, and not to us
+        most = MOST_BYTES_OF_A_BATCH // max(1, batch)
         values.setdefault("max_reply_bytes", min(cls.max_reply_bytes, most))
+        values.setdefault("max_pass_size", min(cls.max_pass_size, batch or cls.max_pass_size))
         made = cls(**values, workers=_workers(config))
         check(
             made.max_reply_bytes <= most, "max_reply_bytes", f"at most {most} at this batchSize", made.max_reply_bytes

@@ -8,7 +8,7 @@ import torch
 from handler.detections import Detections
 from handler.detector import Detector
 from handler.errors import RequestError, out_of_memory
-from handler.failures import is_out_of_memory
+from handler.failures import first_line, is_out_of_memory
 from handler.images import Picture
 from handler.metrics import Observe
 
@@ -33,7 +33,7 @@ def detect_or_split(
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        logger.warning("out of memory with %d pictures, now one by one: %s", len(pictures), _first_line(error))
+        logger.warning("out of memory with %d pictures, now one by one: %s", len(pictures), first_line(error))
     # Only here, after the except clause: the exception's traceback kept the tensors of the failed batch alive.
     observe("maskrcnn_splits_total", 1)
     return [_alone(detector, picture, observe) for picture in pictures]
@@ -46,7 +46,7 @@ def _alone(detector: Detector, picture: Picture, observe: Observe) -> Detections
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        logger.warning("out of memory with one picture: %s", _first_line(error))
+        logger.warning("out of memory with one picture: %s", first_line(error))
         return out_of_memory(f"a picture of {picture.width} x {picture.height} pixels")
     return found
 
@@ -54,7 +54,3 @@ def _alone(detector: Detector, picture: Picture, observe: Observe) -> Detections
 def _detect(detector: Detector, pictures: Sequence[Picture], observe: Observe) -> list[Detections]:
     images = [torch.from_numpy(picture.pixels) for picture in pictures]
     return detector.detect(images, observe, [(picture.height, picture.width) for picture in pictures])
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)

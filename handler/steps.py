@@ -13,7 +13,7 @@ from torch import Tensor
 
 from handler.canvas import Size
 from handler.detections import Detections, split, unpack_masks
-from handler.lanes import Lane, Wait
+from handler.lane import Lane, Wait
 from handler.metrics import Observe, timed
 from handler.network import Found, Network
 

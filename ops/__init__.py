@@ -1,9 +1,9 @@
-"""The compiled ops of Mask R-CNN inference: namespace ``maskrcnn``, stable ABI of PyTorch, CPU.
+"""The compiled ops of Mask R-CNN inference: namespace ``maskrcnn``, stable ABI of PyTorch, CPU and CUDA.
 
-Importing this package loads the library and registers what ``torch.export`` needs to know of each op.
+Importing this package loads the libraries and registers what ``torch.export`` needs to know of each op.
 """
 
-from ops.library import LIBRARY, load_library  # first: the modules below describe what it registers
+from ops.library import CUDA_LIBRARY, LIBRARY, load_library  # first: the modules below describe what it registers
 
 # isort: split
 from ops.encode_rle import encode_rle
@@ -16,6 +16,7 @@ from ops.roi_align import roi_align
 from ops.select_detections import select_detections
 
 __all__ = [
+    "CUDA_LIBRARY",
     "LIBRARY",
     "encode_rle",
     "load_library",

@@ -64,23 +64,32 @@ $(OBJECTS)/cuda/%.o: ops/csrc/cuda/%.cu ops/build.mk $(INSTALLED)
 -include $(CUDA_OBJECTS:.o=.d)
 
 # The same kernels on the CPU, for the tests: compiled as C++ against a header that stands in for CUDA's. The
-# sanitizer ends the process at a misaligned vector access, an overflow or a bad shift.
+# sanitizer ends the process at a misaligned vector access, an overflow or a bad shift; SANITIZE=address,undefined also
+# at an access past a tensor. Then the sanitizer must be the process's first library, and coroutines have stacks that
+# it does not know.
+SANITIZE         ?= undefined
 EMULATOR         := tests/ops/emulated_cuda
-EMULATED_LIBRARY := build/libmaskrcnn_ops_emulated.so
-EMULATED_OBJECTS := $(CUDA_SOURCES:ops/csrc/cuda/%.cu=$(OBJECTS)/emulated/%.o) $(OBJECTS)/emulated/emulator.o
-EMULATED_CXXFLAGS = $(OPS_CXXFLAGS) -O1 -DUSE_CUDA -U_FORTIFY_SOURCE -fsanitize=undefined -fno-sanitize-recover \
-                    -I$(EMULATOR) -isystem "$(TORCH_DIR)/include"
+comma            := ,
+EMULATED         := build/emulated-$(subst $(comma),-,$(SANITIZE))
+EMULATED_LIBRARY := $(EMULATED)/libmaskrcnn_ops_emulated.so
+EMULATED_OBJECTS := $(CUDA_SOURCES:ops/csrc/cuda/%.cu=$(EMULATED)/%.o) $(EMULATED)/emulator.o
+EMULATED_CXXFLAGS = $(OPS_CXXFLAGS) -O1 -DUSE_CUDA -U_FORTIFY_SOURCE -fsanitize=$(SANITIZE) -fno-sanitize=vptr \
+                    -fno-sanitize-recover --param asan-stack=0 -I$(EMULATOR) -isystem "$(TORCH_DIR)/include"
+EMULATED_PROCESS  = EMULATED_CUDA=$(EMULATED_LIBRARY) $(if $(findstring address,$(SANITIZE)), \
+                    ASAN_OPTIONS=detect_leaks=0:alloc_dealloc_mismatch=0 \
+                    LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so) \
+                    $$($(CXX) -print-file-name=libstdc++.so)")
 
 $(EMULATED_LIBRARY): $(EMULATED_OBJECTS)
 	@echo "link    $@"
-	@$(CXX) -shared $^ -o $@ -L"$(TORCH_DIR)/lib" -Wl,--no-undefined,-Bsymbolic -fsanitize=undefined -ltorch_cpu
+	@$(CXX) -shared $^ -o $@ -L"$(TORCH_DIR)/lib" -Wl,--no-undefined,-Bsymbolic -fsanitize=$(SANITIZE) -ltorch_cpu
 
-$(OBJECTS)/emulated/%.o: ops/csrc/cuda/%.cu ops/build.mk $(INSTALLED)
+$(EMULATED)/%.o: ops/csrc/cuda/%.cu ops/build.mk $(INSTALLED)
 	@mkdir -p $(@D)
 	@echo "compile $< for the emulator"
 	@$(CXX) $(EMULATED_CXXFLAGS) -MMD -c -x c++ $< -o $@
 
-$(OBJECTS)/emulated/%.o: $(EMULATOR)/%.cpp ops/build.mk $(INSTALLED)
+$(EMULATED)/%.o: $(EMULATOR)/%.cpp ops/build.mk $(INSTALLED)
 	@mkdir -p $(@D)
 	@$(CXX) $(EMULATED_CXXFLAGS) -MMD -c $< -o $@
 

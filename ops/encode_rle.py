@@ -18,7 +18,8 @@ def encode_rle(
     """Encode each instance's mask as the COCO run lengths of the plane that ``paste_masks`` would give.
 
     The strings equal, byte for byte, those of pasting the mask and compressing the plane; only the borders are
-    searched for, so the cost follows the outline, not the area.
+    searched for, so the cost follows the outline, not the area. On a GPU the call waits for the device once, since the
+    length of ``counts`` must be known; so no CUDA graph can hold it.
 
     Args:
         probs: (N, M, M) float32, mask probabilities in [0, 1]; others are clamped, NaN counts as 0.

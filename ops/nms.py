@@ -28,7 +28,7 @@ def nms(
 
     Returns:
         (K,) int64 on the device of ``boxes``, indices of the kept boxes, best first; of equal scores the lower
-        index comes first.
+        index comes first. Only the GPU knows K, so there this op waits for it, and no CUDA graph can hold it.
 
     Raises:
         RuntimeError: A shape, a dtype or a device does not fit, or the threshold is NaN.

@@ -74,7 +74,7 @@ def propose(
     Returns:
         boxes (B, P, 4) float32 on the canvas, best first; scores (B, P) float32; counts (B,) int64. P is the
         smaller of ``post_nms_top_n`` and the sum over levels of ``min(pre_nms_top_n, A * H * W)``; rows past an
-        image's count are zero.
+        image's count are zero. On a GPU nothing waits for it, and a CUDA graph can hold the op.
 
     Raises:
         RuntimeError: A shape, a dtype, a device, the order of the levels or an option does not fit.

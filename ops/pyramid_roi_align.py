@@ -58,7 +58,8 @@ def pyramid_roi_align(
 
     Returns:
         (B * P or K, C, pooled_height, pooled_width) in channels-last memory, dtype and device of the levels.
-        Rows past the counts are 0, and so are boxes of negative or NaN area.
+        Rows past the counts are 0, and so are boxes of negative or NaN area. On a GPU a count that does not fit
+        is clamped to the boxes that are left.
 
     Raises:
         RuntimeError: A shape, a dtype, a device or a number does not fit; on the CPU also a count that is

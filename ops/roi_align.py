@@ -33,7 +33,7 @@ def roi_align(
     Returns:
         (N, C, pooled_height, pooled_width) in channels-last memory, dtype and device of ``features``. Samples
         outside [-1, H] x [-1, W] count as 0. A roi with a NaN or an Inf is 0, and so is one with more than
-        2^24 adaptive samples a bin.
+        2^24 adaptive samples a bin; on a GPU also one of an image outside the batch.
 
     Raises:
         RuntimeError: A shape, a dtype, a device or a number does not fit; on the CPU also an image index

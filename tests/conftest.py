@@ -17,7 +17,6 @@ from tests.served import MODEL, ROOT, export_demo
 if TYPE_CHECKING:
     from server.torchserve import TorchServe
 
-
 # The CUDA kernels, built to run on a CPU (`make test-emulated`): they take the place of the CPU's own.
 if emulated := os.environ.get("EMULATED_CUDA"):
     torch.ops.load_library(emulated)

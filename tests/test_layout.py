@@ -34,7 +34,8 @@ def test_there_are_eight_ops() -> None:
 
 @pytest.mark.parametrize("op", OPS)
 def test_an_op_has_one_name_everywhere(op: str) -> None:
-    places = [f"ops/csrc/{op}.h", f"ops/csrc/cpu/{op}.cpp", f"ops/{op}.py", f"tests/ops/test_{op}.py"]
+    code = [f"ops/csrc/{op}.h", f"ops/csrc/cpu/{op}.cpp", f"ops/csrc/cuda/{op}.cu"]
+    places = [*code, f"ops/{op}.py", f"tests/ops/test_{op}.py"]
     assert [place for place in places if not (ROOT / place).is_file()] == []
 
 

@@ -41,6 +41,21 @@ def test_says_what_does_not_fit(arguments: list[str], message: str) -> None:
     assert message in done.stdout + done.stderr
 
 
+def test_says_that_without_nvcc_there_are_ops_for_the_cpu_only() -> None:
+    done = make("ops", "NVCC=no-such-nvcc")
+    assert done.returncode == 0
+    assert "no no-such-nvcc here: ops for the CPU only" in done.stdout
+
+
+def test_builds_for_the_architectures_asked_for() -> None:
+    asked = ("NVCC=true", "CUDA_ARCHITECTURES=80 103", "OBJECTS=build/never-built", "CUDA_LIBRARY=build/never-built.so")
+    printed = make("--dry-run", "ops", *asked).stdout
+    # The last one as PTX too, which the driver compiles for later cards.
+    for architecture in ("compute_80,code=sm_80", "compute_103,code=sm_103", "compute_103,code=compute_103"):
+        assert f"-gencode arch={architecture}" in printed
+    assert "sm_90" not in printed
+
+
 def test_the_name_of_the_machine_is_not_taken_for_the_models() -> None:
     assert "--name demo" in make("--dry-run", "predict").stdout
 

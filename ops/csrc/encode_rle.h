@@ -2,7 +2,8 @@
 //   probs (N, M, M) float32, boxes (N, 4) float32: as in paste_masks
 //   image_sizes (N, 2) int64, each instance's own (height, width);  thresholds (N) float32, each one's own
 //   -> counts (T) uint8, the strings one after another;  offsets (N + 1) int64, where each begins
-// The rules and the arithmetic stand in mask_sampling.h.
+// The rules and the arithmetic stand in mask_sampling.h. On a GPU the op waits for the device once, to learn T, so it
+// cannot be captured in a CUDA graph.
 #pragma once
 #include "paste_masks.h"
 
@@ -17,14 +18,14 @@ inline void check_encode_rle(const Tensor& probs, const Tensor& boxes, const Ten
   check_same_device("encode_rle", "thresholds", thresholds, probs);
 }
 
-// Apart from the other checks, because it reads values: sizes (count, 2), on the host.
-inline void check_plane_sides(const int64_t* sizes, int64_t count) {
-  for (int64_t n = 0; n < count; ++n) {
-    const int64_t height = sizes[2 * n], width = sizes[2 * n + 1];
-    MASKRCNN_CHECK(height > 0 && height <= kLongestPlaneSide && width > 0 && width <= kLongestPlaneSide,
-                   "encode_rle: image_sizes must be from 1 to ", kLongestPlaneSide, ", got (", height, ", ", width,
-                   ") in row ", n);
-  }
+C10_HOST_DEVICE inline bool is_plane(int64_t height, int64_t width) {
+  return height > 0 && height <= kLongestPlaneSide && width > 0 && width <= kLongestPlaneSide;
+}
+
+// Apart from the other checks, because it needs the values of a row of image_sizes.
+inline void check_plane(int64_t height, int64_t width, int64_t row) {
+  MASKRCNN_CHECK(is_plane(height, width), "encode_rle: image_sizes must be from 1 to ", kLongestPlaneSide, ", got (",
+                 height, ", ", width, ") in row ", row);
 }
 
 }  // namespace maskrcnn

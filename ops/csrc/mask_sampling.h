@@ -55,6 +55,27 @@ C10_HOST_DEVICE inline MaskAxis integer_axis(float low, float high, int32_t size
   return {first, 1, static_cast<float>(size + 2) / extent, -0.5f};
 }
 
+// The first pixel of [0, length) for which `reached` holds; it holds for all after the first.
+template <class Reached>
+C10_HOST_DEVICE int32_t first_pixel(int32_t length, const Reached& reached) {
+  int32_t low = 0, high = length;
+  while (low < high) {
+    const int32_t middle = (low + high) / 2;
+    if (reached(middle)) high = middle;
+    else low = middle + 1;
+  }
+  return low;
+}
+
+// Where the pixels of [0, length) that lie in or past a cell of the padded mask begin. The last cell, M, takes the
+// centre of the last zero too, so those past the mask begin after it.
+C10_HOST_DEVICE inline int32_t first_pixel_of_cell(const MaskAxis& axis, int32_t cell, int32_t length) {
+  return first_pixel(length, [&](int32_t pixel) { return position(axis, pixel) >= static_cast<float>(cell); });
+}
+C10_HOST_DEVICE inline int32_t first_pixel_past_mask(const MaskAxis& axis, int32_t size, int32_t length) {
+  return first_pixel(length, [&](int32_t pixel) { return position(axis, pixel) > static_cast<float>(size + 1); });
+}
+
 struct MaskFrame {
   MaskAxis x, y;
 };
@@ -94,6 +115,19 @@ C10_HOST_DEVICE inline float sample_mask(const float* mask, int32_t size, const 
   const float bottom =
       lerp(padded_cell(mask, size, y.cell + 1, x.cell), padded_cell(mask, size, y.cell + 1, x.cell + 1), x.fraction);
   return lerp(top, bottom, y.fraction);
+}
+
+// The first row after `low` whose membership is not that of `low` but that of `high`, with one flip between them.
+template <class Belongs>
+C10_HOST_DEVICE int32_t flip_between(int32_t low, int32_t high, const Belongs& belongs) {
+  const bool before = belongs(low);
+  while (high - low > 1) {
+    const int32_t middle = (low + high) / 2;
+    const bool same = belongs(middle) == before;
+    low = same ? middle : low;
+    high = same ? high : middle;
+  }
+  return high;
 }
 
 // The least value that belongs: one comparison (>=) then serves `inclusive` and its opposite.

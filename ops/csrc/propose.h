@@ -30,22 +30,52 @@ struct ProposeOptions {
   Overlap overlap;
 };
 
-// The distance between two cells, in pixels: as configured, or (torchvision) the canvas divided by the grid.
+// The distance between two cells of a level, in pixels.
+struct Strides {
+  int64_t y, x;
+};
+
+// As configured, or (torchvision) the canvas divided by the grid.
 inline int64_t level_stride(int64_t configured, int64_t first_stride, int64_t first_cells, int64_t cells,
                             bool from_grid) {
   return from_grid && cells > 0 ? first_stride * first_cells / cells : configured;
 }
 
-C10_HOST_DEVICE inline Box anchor_at(const Box& cell, int64_t row, int64_t column, int64_t stride_y,
-                                     int64_t stride_x) {
-  const float x = static_cast<float>(column * stride_x), y = static_cast<float>(row * stride_y);
+inline std::vector<Strides> level_strides(const std::vector<ProposeLevel>& levels,
+                                          const std::vector<int64_t>& configured, bool from_grid) {
+  std::vector<Strides> out;
+  for (size_t i = 0; i < levels.size(); ++i)
+    out.push_back({level_stride(configured[i], configured[0], levels[0].height, levels[i].height, from_grid),
+                   level_stride(configured[i], configured[0], levels[0].width, levels[i].width, from_grid)});
+  return out;
+}
+
+C10_HOST_DEVICE inline Box anchor_at(const Box& cell, int64_t row, int64_t column, const Strides& strides) {
+  const float x = static_cast<float>(column * strides.x), y = static_cast<float>(row * strides.y);
   return {x + cell.x1, y + cell.y1, x + cell.x2, y + cell.y2};
+}
+
+C10_HOST_DEVICE inline float proposal_score(float logit, const ProposeOptions& options) {
+  return options.sigmoid ? sigmoid(logit) : logit;
+}
+
+C10_HOST_DEVICE inline bool is_candidate(const Box& box, float score, const ProposeOptions& options) {
+  return has_sides(box, options.min_size, options.overlap.extra) && score >= options.score_threshold;
 }
 
 inline int64_t proposals_per_image(const std::vector<ProposeLevel>& levels, const ProposeOptions& options) {
   int64_t candidates = 0;
   for (const ProposeLevel& level : levels) candidates += std::min(options.pre_nms_top_n, level.size());
   return std::min(options.post_nms_top_n, candidates);
+}
+
+inline ProposeOptions propose_options(int64_t pre_nms_top_n, int64_t post_nms_top_n, double nms_threshold,
+                                      const std::vector<double>& box_weights, double min_size,
+                                      const std::optional<double>& score_threshold, bool sigmoid, bool legacy,
+                                      bool inclusive) {
+  const double least_score = score_threshold.value_or(-std::numeric_limits<double>::infinity());
+  return {pre_nms_top_n, post_nms_top_n, to_box_weights(box_weights), static_cast<float>(min_size),
+          static_cast<float>(least_score), sigmoid, overlap_rule(nms_threshold, legacy, inclusive)};
 }
 
 inline void check_propose_level(size_t number, const ProposeLevel& level, int64_t images, int64_t anchors,

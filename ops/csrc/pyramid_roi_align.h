@@ -2,12 +2,15 @@
 //   boxes (B, P, 4) padded, or (K, 4) packed in image order; float32, x1 y1 x2 y2 in pixels of the canvas
 //   counts (B) int64: boxes of each image;  level0 .. (B, C, H_l, W_l), one dtype, finest first
 //   -> (B * P or K, C, pooled_height, pooled_width), dtype of the levels, channels-last memory
-// Rows past an image's count, or past the sum of the counts where packed, are 0. So is a box whose level is NaN
+// Rows past an image's count, or past the sum of the counts where packed, are 0. On a GPU, which cannot refuse a
+// count, each is first clamped to the boxes that are left. So is a box whose level is NaN
 // (its area is negative or NaN). Sampling is that of roi_align.
 #pragma once
 #include <cmath>
 #include <cstdint>
+#include <initializer_list>
 #include <limits>
+#include <optional>
 #include <vector>
 
 #include "roi_align.h"
@@ -35,6 +38,26 @@ C10_HOST_DEVICE inline int64_t level_of(const float* box, const LevelRule& rule)
 }
 
 inline int64_t level_of_scale(double scale) { return std::llround(-std::log2(scale)); }
+
+inline LevelRule level_rule(const std::vector<double>& spatial_scales, int64_t canonical_level, double canonical_size,
+                            double ratio_epsilon, double level_epsilon, bool legacy) {
+  return {static_cast<float>(canonical_level), static_cast<float>(canonical_size),
+          static_cast<float>(ratio_epsilon),   static_cast<float>(level_epsilon),
+          legacy,                              level_of_scale(spatial_scales[0]),
+          static_cast<int64_t>(spatial_scales.size())};
+}
+
+inline std::vector<Tensor> present_levels(const Tensor& level0,
+                                          std::initializer_list<std::optional<Tensor>> others) {
+  std::vector<Tensor> levels{level0};
+  bool ended = false;
+  for (const std::optional<Tensor>& level : others) {
+    MASKRCNN_CHECK(!(ended && level), "pyramid_roi_align: levels must be given without a gap, got one after none");
+    ended = !level;
+    if (level) levels.push_back(*level);
+  }
+  return levels;
+}
 
 inline void check_levels(const std::vector<Tensor>& levels) {
   MASKRCNN_CHECK(!levels.empty(), "pyramid_roi_align: level0 must be a tensor, got none");

@@ -4,6 +4,7 @@
 // Each picture fills the top left corner; all else is 0. value = (pixel / divisor - mean) / std, in float32.
 //   bilinear  normalises, then interpolates between pixel centres, no antialiasing: torch's F.interpolate
 //   pillow    the antialiased BILINEAR of Pillow 13 on 8-bit values, bit for bit, then normalises
+// The arithmetic stands in resize_filters.h.
 #pragma once
 #include <algorithm>
 #include <cmath>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "check.h"
+#include "resize_filters.h"
 
 namespace maskrcnn {
 
@@ -70,70 +72,29 @@ inline void check_resize_normalize(const std::vector<Tensor>& images, const Tens
                  torch::headeronly::toString(dtype));
 }
 
-C10_HOST_DEVICE inline float normalised(uint8_t pixel, float divisor, float mean, float std) {
-  return (static_cast<float>(pixel) / divisor - mean) / std;
+inline Picture picture_of(const Tensor& image, const Tensor& sizes, int64_t index, bool bgr) {
+  const int64_t* size = sizes.const_data_ptr<int64_t>() + index * sizes.stride(0);
+  const int64_t last = 2 * image.stride(2);
+  return {.pixels = image.const_data_ptr<uint8_t>(),
+          .row_stride = image.stride(0),
+          .column_stride = image.stride(1),
+          .red = bgr ? last : 0,
+          .green = image.stride(2),
+          .blue = bgr ? 0 : last,
+          .source_height = image.size(0),
+          .source_width = image.size(1),
+          .height = size[0],
+          .width = size[sizes.stride(1)]};
 }
 
-// One output index of the bilinear filter: it lies `fraction` of the way from source index `first` to `second`.
-struct BilinearTap {
-  int64_t first, second;
-  float fraction;
-};
-
-// scale = source size / output size, divided in float32. The fma rounds as torch's compiled interpolate does.
-C10_HOST_DEVICE inline BilinearTap bilinear_tap(int64_t output, int64_t source_size, float scale) {
-  const float position = fmaf(static_cast<float>(output) + 0.5f, scale, -0.5f);
-  if (!(position > 0)) return {0, source_size > 1, 0};
-  const int64_t floor = static_cast<int64_t>(position), last = source_size - 1;
-  const int64_t first = floor < last ? floor : last;
-  const float fraction = position - static_cast<float>(first);
-  return {first, first < last ? first + 1 : last, fraction < 1 ? fraction : 1};
+inline Normalisation normalisation_of(const std::vector<double>& mean, const std::vector<double>& std, double divisor) {
+  Normalisation normalisation{};
+  normalisation.divisor = static_cast<float>(divisor);
+  for (int channel = 0; channel < 3; ++channel) {
+    normalisation.mean[channel] = static_cast<float>(mean[channel]);
+    normalisation.std[channel] = static_cast<float>(std[channel]);
+  }
+  return normalisation;
 }
 
-// One output index of Pillow's filter: a triangle around `centre`, as wide as the picture shrinks, over the
-// source indices first .. first + count - 1.
-struct PillowTap {
-  int64_t first, count;
-  double centre, sharpness;
-};
-
-C10_HOST_DEVICE inline PillowTap pillow_tap(int64_t output, int64_t source_size, double scale) {
-  const double reach = scale < 1 ? 1 : scale, centre = (static_cast<double>(output) + 0.5) * scale;
-  const int64_t low = static_cast<int64_t>(centre - reach + 0.5), high = static_cast<int64_t>(centre + reach + 0.5);
-  const int64_t first = low > 0 ? low : 0, end = high < source_size ? high : source_size;
-  return {first, end - first, centre, 1 / reach};
-}
-
-C10_HOST_DEVICE inline double pillow_weight(const PillowTap& tap, int64_t index) {
-  const double distance = fabs((static_cast<double>(index + tap.first) - tap.centre + 0.5) * tap.sharpness);
-  return distance < 1 ? 1 - distance : 0;
-}
-
-C10_HOST_DEVICE inline double pillow_total(const PillowTap& tap) {
-  double total = 0;
-  for (int64_t index = 0; index < tap.count; ++index) total += pillow_weight(tap, index);
-  return total;
-}
-
-// Weights and sums are integers with this many binary places. Rounding at most doubles a weight, and 255 times twice
-// their sum, 1, is still below 2 ** 31.
-constexpr int kPillowBits = 22;
-constexpr int32_t kPillowHalf = 1 << (kPillowBits - 1);
-
-C10_HOST_DEVICE inline int32_t pillow_fixed_weight(const PillowTap& tap, int64_t index, double total) {
-  return static_cast<int32_t>(0.5 + pillow_weight(tap, index) / total * (1 << kPillowBits));
-}
-
-// Each pass rounds to 8 bits, so their order shows. Pillow 13 brought this rule; before it, columns went first.
-C10_HOST_DEVICE inline bool pillow_rows_first(int64_t source_height, int64_t source_width, int64_t height,
-                                              int64_t width) {
-  const int64_t fewer_rows = source_height - height, fewer_columns = source_width - width;
-  return fewer_rows > 0 && fewer_rows > 2 * fewer_columns;
-}
-
-// sum starts at kPillowHalf; no weight is negative, so only the upper end can overshoot.
-C10_HOST_DEVICE inline uint8_t pillow_pixel(int32_t sum) {
-  const int32_t value = sum >> kPillowBits;
-  return static_cast<uint8_t>(value < 255 ? value : 255);
-}
 }  // namespace maskrcnn

@@ -4,7 +4,7 @@
 //   -> (N, C, pooled_height, pooled_width), dtype of features, channels-last memory
 // Sums are float32. A sample outside [-1, H] x [-1, W] counts as 0; sampling_ratio <= 0 takes ceil(bin) samples a
 // side. aligned shifts by half a cell; otherwise a roi is at least one cell wide and high. A roi with a NaN or an
-// Inf is 0.
+// Inf is 0; so is, on a GPU, which cannot refuse it, one of an image that is not there.
 #pragma once
 #include <cmath>
 

@@ -4,9 +4,28 @@
 // which makes it printable; the last group's highest bit is the sign.
 #pragma once
 #include <cstdint>
+#include <utility>
 #include <vector>
 
+#include <torch/headeronly/macros/Macros.h>
+
 namespace maskrcnn {
+
+// What stands for the count of this index, from 0.
+C10_HOST_DEVICE inline int64_t coded_count(int64_t index, int64_t length, int64_t two_before) {
+  return index > 2 ? length - two_before : length;
+}
+
+// Calls put(byte) for each group of a coded count.
+template <class Put>
+C10_HOST_DEVICE void put_groups(int64_t coded, const Put& put) {
+  for (bool more = true; more;) {
+    const int64_t group = coded & 31;
+    coded >>= 5;
+    more = coded != ((group & 16) ? -1 : 0);
+    put(static_cast<uint8_t>(group + (more ? 32 : 0) + 48));
+  }
+}
 
 class RunLengths {
  public:
@@ -38,16 +57,12 @@ class RunLengths {
   void put(int64_t length) {
     constexpr size_t kLongest = 8;  // groups of 5 bits in a 33-bit difference, and one to spare
     if (used_ + kLongest > bytes_.size()) bytes_.resize(2 * bytes_.size() + 64);
-    int64_t rest = index_ > 2 ? length - two_before_ : length;
+    uint8_t* next = bytes_.data() + used_;
+    put_groups(coded_count(index_, length, two_before_), [&next](uint8_t byte) { *next++ = byte; });
+    used_ = next - bytes_.data();
     two_before_ = one_before_;
     one_before_ = length;
     ++index_;
-    for (bool more = true; more;) {
-      const int64_t group = rest & 31;
-      rest >>= 5;
-      more = rest != ((group & 16) ? -1 : 0);
-      bytes_[used_++] = static_cast<uint8_t>(group + (more ? 32 : 0) + 48);
-    }
   }
 
   std::vector<uint8_t> bytes_;

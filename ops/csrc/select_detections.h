@@ -10,6 +10,7 @@
 #pragma once
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "box.h"
 
@@ -82,5 +83,16 @@ inline void check_select_options(double score_threshold, double nms_threshold, i
   check_not_nan("select_detections", "nms_threshold", nms_threshold);
   check_not_nan("select_detections", "min_size", min_size);
   MASKRCNN_CHECK(max_detections >= 0, "select_detections: max_detections must be >= 0, got ", max_detections);
+}
+
+inline SelectOptions select_options(int64_t classes, double score_threshold, double nms_threshold,
+                                    int64_t max_detections, const std::vector<double>& box_weights,
+                                    const std::string& activation, bool background_first, double min_size, bool legacy,
+                                    bool inclusive) {
+  check_select_options(score_threshold, nms_threshold, max_detections, min_size);
+  check_box_weights("select_detections", box_weights);
+  return {to_activation(activation), classes, background_first ? 0 : classes - 1, max_detections,
+          static_cast<float>(score_threshold), static_cast<float>(min_size), to_box_weights(box_weights),
+          overlap_rule(nms_threshold, legacy, inclusive)};
 }
 }  // namespace maskrcnn

@@ -16,7 +16,7 @@ from export.checkpoint import load_checkpoint
 from export.presets import preset
 from export.proof_cases import proof_cases
 from export.weights import import_torchvision
-from handler.gpu_settings import FUSIONS, Dtype, Fusion
+from handler.gpu.settings import FUSIONS, Dtype, Fusion
 from handler.images import decode_image
 from handler.loading import load_trace
 from handler.settings import Settings

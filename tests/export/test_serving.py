@@ -9,7 +9,7 @@ from export import serving
 from export.command_line import export_of, main, parser
 from export.errors import ExportError
 from export.serving import Device, Serving
-from handler.gpu_settings import Dtype
+from handler.gpu.settings import Dtype
 from handler.settings import Settings
 
 
@@ -56,7 +56,7 @@ def test_float16_needs_a_gpu(kernels: bool, where: Device) -> None:
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_the_handler_reads_what_was_written(kernels: bool, dtype: Dtype) -> None:
     config = written(Serving(batch_size=6, max_pixels=1000, dtype=dtype))
-    assert Settings.from_config(config) == Settings(max_pixels=1000, dtype=dtype)
+    assert Settings.from_config(config) == Settings(max_pixels=1000, max_pass_size=6, dtype=dtype)
 
 
 def test_the_file_says_how_to_choose_gpus() -> None:

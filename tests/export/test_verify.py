@@ -4,11 +4,12 @@ import pytest
 import torch
 
 from export import trace
+from export.comparison import Differences
 from export.conventions import TORCHVISION_PREPROCESSING
 from export.errors import ExportError
 from export.model import MaskRCNN
 from export.proof_cases import CANVASES, Case, proof_cases
-from export.verify import run_in_fresh_process, verify
+from export.verify import _check_elsewhere, run_in_fresh_process, verify
 from tests.export import tiny
 from tests.export.test_trace import pictures, tiny_model
 
@@ -40,6 +41,28 @@ def test_proves_a_trace(tmp_path: Path) -> None:
     assert proof.detections > 100
     assert proof.largest_differences.beyond(proof.tolerance) == []
     assert proof.also_ran == ("bfloat16", "float16")
+    assert proof.devices[0] == "cpu"
+
+
+# The second device stands for a GPU: what is compared on one does not depend on which it is.
+def test_proves_a_trace_on_another_device(tmp_path: Path) -> None:
+    model = tiny_model()
+    assert verify(model, saved(model, tmp_path), CASES, also_on=("cpu",)).devices == ("cpu", "cpu")
+
+
+@pytest.mark.parametrize(
+    ("case", "part"), [("detect", "pyramid.outputs.0.bias"), ("masks of boxes and padding", "mask_head.logit_bias")]
+)
+def test_refuses_a_trace_that_computes_otherwise_on_another_device(case: str, part: str, tmp_path: Path) -> None:
+    model = tiny_model()
+    path = saved(model, tmp_path)
+    (asked,) = (each for each in CASES if each.name == case)
+    expected = getattr(model, asked.method)(*asked.inputs)
+    expected = expected if isinstance(expected, tuple) else (expected,)
+    _check_elsewhere(asked, run_in_fresh_process(path, [asked])[0], expected, Differences())
+    model.get_parameter(part).add_(1)
+    with pytest.raises(ExportError, match="the trace differs from the model in"):
+        _check_elsewhere(asked, run_in_fresh_process(saved(model, tmp_path), [asked])[0], expected, Differences())
 
 
 @pytest.mark.parametrize("part", ["mask_head.logit_bias", "box_head.deltas.bias", "box_head.scores.bias"])

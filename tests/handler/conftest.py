@@ -1,5 +1,5 @@
 """Fixtures for the tests of the handler."""
 
-from tests.handler.fake_gpu import fake_gpu
+from tests.handler.gpu.fake_gpu import fake_gpu
 
 __all__ = ["fake_gpu"]

@@ -8,7 +8,7 @@ import torch
 
 from handler import device
 from handler.device import DeviceError, choose_device, describe, use_device
-from handler.gpu_settings import Graphs
+from handler.gpu.settings import Graphs
 from handler.settings import Settings
 
 

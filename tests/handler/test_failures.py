@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import ops
 from handler.canvas import Size
 from handler.detections import Detections
 from handler.detector import Detector
@@ -23,20 +24,26 @@ from tests.handler.found import made_up
 OUT_OF_MEMORY = [
     MemoryError(),
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
-    RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of"),  # out of our ops
+    RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of"),
+    # Out of our ops, with the headers of PyTorch 2.13 and of older ones.
+    RuntimeError('torch_call_dispatcher( "aten::new_zeros", "", stack.data(), 0) API call failed at ops.h, line 976'),
+    RuntimeError("aoti_torch_aten_new_empty( self.get(), size.data(), &out) API call failed at ops.h, line 143"),
     RuntimeError("CUDA error: out of memory"),
     RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"),
     RuntimeError("std::bad_alloc"),
     RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    RuntimeError("GET was unable to find an engine to execute this computation"),
 ]
 BROKEN = [
     torch.AcceleratorError("CUDA error: an illegal memory access was encountered"),
     RuntimeError("paste_masks: CUDA error: unspecified launch failure"),
     RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasGemmEx`"),
+    RuntimeError('captures_underway.empty() INTERNAL ASSERT FAILED at "/pytorch/c10/cuda/CUDACachingAllocator.cpp":39'),
     RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"),
 ]
 NEITHER = [
     RuntimeError("propose: image_sizes must be (2, 2) int64"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_NOT_SUPPORTED"),
     ValueError("CUDA error: not PyTorch's"),
     KeyError("out of memory"),
 ]
@@ -46,6 +53,15 @@ NEITHER = [
 def test_exceptions_are_told_apart(error: Exception) -> None:
     assert is_out_of_memory(error) is (error in OUT_OF_MEMORY)
     assert breaks_the_device(error) is (error in BROKEN)
+
+
+def test_an_op_that_is_out_of_memory_is_told_apart() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        ops.paste_masks(torch.ones(1, 2, 2).expand(10**6, 2, 2), torch.zeros(10**6, 4), 60_000, 60_000)
+    assert is_out_of_memory(caught.value)
+    with pytest.raises(RuntimeError) as caught:
+        ops.paste_masks(torch.ones(1, 2, 2), torch.zeros(2, 4), 10, 10)
+    assert not is_out_of_memory(caught.value)
 
 
 class SmallMemory:

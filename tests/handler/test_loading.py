@@ -13,8 +13,8 @@ from torch import Tensor
 
 from handler import loading
 from handler.detector import Detector
-from handler.fusion import Convolution
-from handler.gpu_settings import FUSIONS, Dtype, Fusion
+from handler.gpu.fusion import Convolution
+from handler.gpu.settings import FUSIONS, Dtype, Fusion
 from handler.loading import METHODS, load_trace, works_joined
 from handler.settings import Settings
 from tests.demo_model import export_demo_model

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from handler.cores import available_cores, container_cores
-from handler.gpu_settings import Graphs
+from handler.gpu.settings import Graphs
 from handler.settings import Settings
 
 
@@ -53,6 +53,19 @@ def test_the_replies_of_a_batch_fit_into_one_message() -> None:
     assert Settings.from_config({"minWorkers": 1, "batchSize": 33}).max_reply_bytes == 1_000_000
     with pytest.raises(ValueError, match="max_reply_bytes must be at most 2062500 at this batchSize, got 4000000"):
         Settings.from_config({"batchSize": 16, "detection": {"max_reply_bytes": 4_000_000}})
+
+
+@pytest.mark.parametrize(
+    ("config", "most"),
+    [
+        ({}, 8),
+        ({"batchSize": 4}, 4),
+        ({"batchSize": 64}, 8),
+        ({"batchSize": 4, "detection": {"max_pass_size": 16}}, 16),
+    ],
+)
+def test_passes_are_no_larger_than_batches_unless_told(config: dict[str, Any], most: int) -> None:
+    assert Settings.from_config(config).max_pass_size == most
 
 
 @pytest.mark.parametrize(

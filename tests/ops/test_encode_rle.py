@@ -112,6 +112,56 @@ def test_probabilities_on_both_sides_of_the_threshold_by_one_bit(device: torch.d
         assert strings_of(counts, offsets) == expected
 
 
+@pytest.mark.parametrize(
+    ("rows", "length"),
+    [
+        ([1, 1, 1], 2),  # no zero, one run
+        ([1, 0, 1], 2 * 701),  # what ends a column begins the next: 701 runs, as many counts of zeros
+        ([0, 1, 1], 2 * 700),
+        ([1, 1, 0], 2 * 700 + 1),  # no zero at the beginning, but at the end
+    ],
+)
+def test_runs_that_touch_from_column_to_column(rows: list[int], length: int, device: torch.device) -> None:
+    # 700 columns: runs touch within a block's round of columns and from one round to the next.
+    probs = torch.tensor(rows).float().reshape(1, 3, 1).repeat(1, 1, 3)
+    arguments = probs, torch.tensor([[-1000.0, -3, 2000, 12]]), torch.tensor([[9, 700]]), torch.tensor([0.5])
+    counts, offsets = ops.encode_rle(*(tensor.to(device) for tensor in arguments))
+    assert strings_of(counts, offsets) == reference(*arguments, "exact", True)
+    assert (counts < 48 + 32).sum() == length  # without the bit for "more"
+
+
+def test_long_strings(device: torch.device) -> None:
+    # Noise: more bytes than a GPU's scratch memory holds for an instance, and more flips than a block takes at once.
+    generator = torch.Generator().manual_seed(11)
+    arguments = (
+        torch.rand(2, 28, 28, generator=generator),
+        torch.tensor([[-20.0, -20, 900, 140], [3, 5, 50, 50]]),
+        torch.tensor([[120, 800], [60, 70]]),
+        torch.tensor([0.5, 0.5]),
+    )
+    counts, offsets = ops.encode_rle(*(tensor.to(device) for tensor in arguments))
+    strings = strings_of(counts, offsets)
+    assert strings == reference(*arguments, "exact", True)
+    assert len(strings[0]) > 8192
+
+
+def test_the_widest_image(device: torch.device) -> None:
+    boxes, sizes = torch.tensor([[100.5, 0, 65400, 2]]), torch.tensor([[2, 65535]])
+    arguments = torch.rand(1, 5, 5, generator=torch.Generator().manual_seed(12)), boxes, sizes, torch.tensor([0.4])
+    counts, offsets = ops.encode_rle(*(tensor.to(device) for tensor in arguments))
+    assert strings_of(counts, offsets) == reference(*arguments, "exact", True)
+
+
+def test_many_instances(device: torch.device) -> None:
+    # More than the threads of one block, which sums the lengths.
+    generator = torch.Generator().manual_seed(13)
+    image_sizes = torch.tensor([[5, 7], [1, 1], [3, 2]]).repeat(350, 1)
+    boxes, probs = random_boxes(image_sizes, generator), torch.rand(1050, 2, 2, generator=generator)
+    arguments = probs, boxes, image_sizes, torch.full((1050,), 0.4)
+    counts, offsets = ops.encode_rle(*(tensor.to(device) for tensor in arguments))
+    assert strings_of(counts, offsets) == reference(*arguments, "exact", True)
+
+
 def test_strided_views(device: torch.device) -> None:
     generator = torch.Generator().manual_seed(4)
     image_sizes = torch.tensor(IMAGE_SIZES)
@@ -182,6 +232,7 @@ def test_scripts(device: torch.device) -> None:
 
 P, B, S, T = torch.zeros(3, 14, 14), torch.zeros(3, 4), torch.full((3, 2), 9), torch.zeros(3)
 TALL, FLAT = torch.tensor([[9, 9], [65536, 9], [9, 9]]), torch.tensor([[9, 9], [9, 9], [9, 0]])
+WILD = torch.tensor([[9, 9], [2**63 - 1, -(2**63)], [-1, 2**32 + 9]])
 WRONG = {
     "probs rank": ((P[0], B, S, T), "probs must be (N, M, M) with M > 0, got (14, 14)"),
     "probs dtype": ((P.double(), B, S, T), "probs must be float32, got Double"),
@@ -192,6 +243,7 @@ WRONG = {
     "sizes dtype": ((P, B, S.int(), T), "image_sizes must be int64, got Int"),
     "too tall": ((P, B, TALL, T), "image_sizes must be from 1 to 65535, got (65536, 9) in row 1"),
     "no width": ((P, B, FLAT, T), "image_sizes must be from 1 to 65535, got (9, 0) in row 2"),
+    "no sizes": ((P, B, WILD, T), f"image_sizes must be from 1 to 65535, got ({2**63 - 1}, {-(2**63)}) in row 1"),
     "thresholds count": ((P, B, S, T[:2]), "thresholds must be (3,), got (2,)"),
     "thresholds rank": ((P, B, S, T[:, None]), "thresholds must be (3,), got (3, 1)"),
     "thresholds dtype": ((P, B, S, T.double()), "thresholds must be float32, got Double"),

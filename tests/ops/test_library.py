@@ -14,24 +14,42 @@ from ops.library import load_library
 
 ROOT = Path(__file__).parents[2]
 CROSS_COMPILER = "aarch64-linux-gnu-g++"
+LIBRARIES = [
+    ops.LIBRARY,
+    pytest.param(ops.CUDA_LIBRARY, marks=pytest.mark.skipif(shutil.which("nvcc") is None, reason="no nvcc here")),
+]
 SOURCES = sorted((ROOT / "ops" / "csrc").glob("*.cpp")) + sorted((ROOT / "ops" / "csrc" / "cpu").glob("*.cpp"))
 
 
-def undefined_symbols() -> list[str]:
-    listing = subprocess.run(["nm", "-DC", "--undefined-only", ops.LIBRARY], capture_output=True, text=True, check=True)
-    return [line.split("U ", 1)[1] for line in listing.stdout.splitlines() if "U " in line]
-
-
-def test_needs_only_the_stable_abi() -> None:
-    symbols = undefined_symbols()
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_needs_only_the_stable_abi(library: Path) -> None:
+    listing = subprocess.run(["nm", "-DC", "--undefined-only", library], capture_output=True, text=True, check=True)
+    symbols = [line.split("U ", 1)[1] for line in listing.stdout.splitlines() if "U " in line]
     assert any(symbol.startswith("aoti_torch_") for symbol in symbols)
     assert [symbol for symbol in symbols if re.search(r"\b(at|c10|torch)::", symbol)] == []
 
 
-def test_tells_no_path_of_the_machine_that_built_it() -> None:
-    content = ops.LIBRARY.read_bytes()
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_tells_no_path_of_the_machine_that_built_it(library: Path) -> None:
+    content = library.read_bytes()
     for told in (str(ROOT), str(Path(torch.__file__).resolve().parent), "site-packages", "/usr/", "/home/", "/tmp/"):
         assert told.encode() not in content
+
+
+# A CPU build of PyTorch has no libtorch_cuda.so: the linker got an empty one, the loader of a GPU machine has the real.
+@pytest.mark.skipif(shutil.which("nvcc") is None, reason="no nvcc here")
+def test_the_cuda_library_asks_for_pytorchs_own() -> None:
+    listing = subprocess.run(["readelf", "-d", ops.CUDA_LIBRARY], capture_output=True, text=True, check=True)
+    needed = re.findall(r"NEEDED.*\[(.+)\]", listing.stdout)
+    assert {"libtorch_cpu.so", "libtorch_cuda.so"} < set(needed)
+    assert not any("cudart" in library for library in needed)  # linked in: any CUDA build of PyTorch will do
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
+def test_the_cuda_library_is_not_loaded_without_a_gpu() -> None:
+    maps = Path("/proc/self/maps").read_text()
+    assert ops.LIBRARY.name in maps
+    assert ops.CUDA_LIBRARY.name not in maps
 
 
 def test_a_process_that_imports_only_torch_can_load_it() -> None:

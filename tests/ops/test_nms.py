@@ -44,12 +44,15 @@ def reference(
     inclusive: bool = False,
 ) -> list[int]:
     kept: list[int] = []
+    removed = torch.zeros(len(boxes), dtype=torch.bool)
     ranks = scores.nan_to_num(nan=-math.inf, posinf=math.inf, neginf=-math.inf)
     for i in torch.sort(ranks, descending=True, stable=True).indices.tolist():
-        rivals = [k for k in kept if classes is None or classes[k] == classes[i]]
-        overlaps = ious(boxes[rivals], boxes[i], float(legacy)).double()
-        if not bool(((overlaps > threshold) | ((overlaps == threshold) & inclusive)).any()):
-            kept.append(i)
+        if removed[i]:
+            continue
+        kept.append(i)
+        overlaps = ious(boxes, boxes[i], float(legacy)).double()
+        hits = (overlaps > threshold) | ((overlaps == threshold) & inclusive)
+        removed |= hits if classes is None else hits & (classes == classes[i])
     return kept
 
 
@@ -94,6 +97,22 @@ def test_random_boxes(count: int, classes: int | None, device: torch.device) -> 
     labels = None if classes is None else torch.arange(count) * 5 % classes - 3
     kept = ops.nms(boxes.to(device), scores.to(device), 0.3, None if labels is None else labels.to(device))
     assert kept.tolist() == reference(boxes, scores, 0.3, labels)
+
+
+@pytest.mark.parametrize("count", [2048, 2049, 4500])  # around the strips of the CUDA kernels
+@pytest.mark.parametrize("classes", [None, 3])
+def test_many_boxes(count: int, classes: int | None, device: torch.device) -> None:
+    boxes, scores = random_boxes(count, seed=count, reach=500)
+    labels = None if classes is None else torch.arange(count) * 5 % classes << 40  # equal in the lower 32 bits
+    kept = ops.nms(boxes.to(device), scores.to(device), 0.3, None if labels is None else labels.to(device))
+    assert kept.tolist() == reference(boxes, scores, 0.3, labels)
+
+
+def test_order_of_mixed_scores(device: torch.device) -> None:
+    boxes = torch.arange(700.0)[:, None] * 10 + torch.tensor([0.0, 0, 4, 4])  # all apart
+    values = torch.tensor([NAN, math.inf, -math.inf, -0.0, 0.0, 1e-45, -1e-45, -NAN, 3.4e38, 1, -1])
+    scores = values[torch.randint(len(values), (700,), generator=torch.Generator().manual_seed(9))]
+    assert ops.nms(boxes.to(device), scores.to(device), 0.5).tolist() == reference(boxes, scores, 0.5)
 
 
 @pytest.mark.parametrize("case", golden_cases("nms.npz"))

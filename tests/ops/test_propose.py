@@ -153,6 +153,28 @@ def test_each_number_of_levels(depth: int, device: torch.device) -> None:
     assert_proposes(device, torch.tensor([[32, 48]]), cells, levels, strides=[8] * depth, **OPTIONS)
 
 
+HELPINGS: dict[str, dict[str, Any]] = {  # of the 2048 entries that a CUDA block holds, and of the strips of its NMS
+    "many kept": {"pre_nms_top_n": 4500, "post_nms_top_n": 3000, "nms_threshold": 0.9},
+    "strips suppress strips": {"pre_nms_top_n": 6500, "post_nms_top_n": 10**9, "nms_threshold": 0.5},
+    "enough in the first strip": {"pre_nms_top_n": 4500, "post_nms_top_n": 70, "nms_threshold": 0.9},
+}
+
+
+# The first level has three chunks, the last of them short. bfloat16 has few values, so that many logits are equal. No
+# box changes its size and no logit becomes a sigmoid: an exp that differs by an ulp would move an IoU across the
+# threshold, or reorder two scores.
+@pytest.mark.parametrize("options", HELPINGS.values(), ids=HELPINGS.keys())
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_many_anchors(options: dict[str, Any], dtype: torch.dtype, device: torch.device) -> None:
+    levels = network_output(1, [(61, 69), (31, 35)], seed=7, dtype=dtype)
+    missing = torch.rand(levels[0].shape, generator=torch.Generator().manual_seed(8))
+    levels[0][missing < 0.05], levels[0][missing > 0.99] = NAN, -INF
+    for deltas in levels[1::2]:
+        deltas.unflatten(1, (3, 4))[:, :, 2:] = 0
+    cells = CELLS * torch.tensor([1.0, 2])[:, None, None]
+    assert_proposes(device, torch.tensor([[488, 552]]), cells, levels, strides=[8, 16], sigmoid=False, **options)
+
+
 def one_level(logits: Tensor, deltas: Tensor | None = None) -> list[Tensor]:
     """Logits (H, W) of one anchor; the deltas are zero unless given as (4, H, W)."""
     return [logits[None, None], torch.zeros(1, 4, *logits.shape) if deltas is None else deltas[None]]
@@ -170,6 +192,28 @@ def test_equal_logits_go_by_number(device: torch.device) -> None:
     boxes, _, counts = propose_one(device, one_level(torch.zeros(3, 3)), pre_nms_top_n=4)
     assert counts.tolist() == [4]
     assert boxes[:, :2].tolist() == [[0, 0], [10, 0], [20, 0], [0, 10]]
+
+
+def test_many_equal_logits_go_by_number(device: torch.device) -> None:
+    levels = to(
+        device, [torch.tensor([[1000, 1000]]), torch.tensor([[[0.0, 0, 4, 4]]]), *one_level(torch.zeros(99, 99))]
+    )
+    boxes, _, counts = ops.propose(
+        *levels, **OPTIONS | {"strides": [10], "pre_nms_top_n": 7000, "post_nms_top_n": 9000}
+    )
+    assert counts.tolist() == [7000]
+    numbers = torch.arange(7000)
+    assert torch.equal(boxes[0, :, :2].cpu(), torch.stack([numbers % 99, numbers // 99], 1) * 10.0)
+
+
+def test_equal_scores_go_by_level(device: torch.device) -> None:
+    levels = one_level(torch.tensor([[100.0, 0, 200]])) + one_level(torch.tensor([[300.0, 0, 400]]))  # sigmoid: 1, 0.5
+    cells = torch.tensor([[[0.0, 0, 4, 4]], [[0.0, 50, 4, 54]]])
+    boxes, scores, _ = ops.propose(
+        *to(device, [torch.tensor([[100, 100]]), cells, *levels]), strides=[10, 10], **OPTIONS
+    )
+    assert scores[0].tolist() == [1, 1, 1, 1, 0.5, 0.5]
+    assert boxes[0, :, :2].tolist() == [[20, 0], [0, 0], [20, 50], [0, 50], [10, 0], [10, 50]]
 
 
 def test_nan_logit_counts_as_minus_infinity(device: torch.device) -> None:

@@ -1,6 +1,7 @@
 """ops.pyramid_roi_align against roi_align level by level, torchvision's own answers, and the ways a model calls it."""
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor
 
 import ops
 from tests.ops.cpu_levels import outputs_at_all_levels
+from tests.ops.refusals import reads_values
 from tests.ops.roi_align_reference import reference_roi_align
 
 GOLDEN = numpy.load(Path(__file__).parents[1] / "golden" / "multiscale_roi_align.npz")
@@ -200,12 +202,6 @@ ERRORS: dict[str, dict[str, Any]] = {
     "boxes must be float32, got Double": {"boxes": random_boxes(8).double()},
     r"counts must be \(2,\), got \(3,\)": {"counts": torch.tensor([1, 2, 3])},
     "counts must be int64, got Int": {"counts": torch.tensor([1, 2]).int()},
-    "counts must be between 0 and 8 for image 0, got -1": {"counts": torch.tensor([-1, 2])},
-    "counts must be between 0 and 5 for image 1, got 6": {"counts": torch.tensor([3, 6])},
-    "counts must be between 0 and 4 for image 1, got 5": {
-        "boxes": random_boxes(2, 4),
-        "counts": torch.tensor([4, 5]),
-    },
     "canonical_size must be positive and finite, got 0": {"canonical_size": 0.0},
     "pooled_height must be at least 1, got 0": {"pooled_height": 0},
     "sampling_ratio must be at most 1024, got 1025": {"sampling_ratio": 1025},
@@ -218,6 +214,39 @@ def test_says_what_is_wrong(message: str, wrong: dict[str, Any]) -> None:
     arguments = {"boxes": random_boxes(8), "counts": torch.tensor([3, 5])} | levels | POOLED | wrong
     with pytest.raises(RuntimeError, match=f"^pyramid_roi_align: {message}$"):
         ops.pyramid_roi_align(**arguments)
+
+
+BAD_COUNTS: dict[str, tuple[tuple[int, ...], list[int], list[int]]] = {  # shape of boxes, counts, counts clamped
+    "counts must be between 0 and 8 for image 0, got -1": ((8,), [-1, 2], [0, 2]),
+    "counts must be between 0 and 5 for image 1, got 6": ((8,), [3, 6], [3, 5]),
+    "counts must be between 0 and 8 for image 0, got 4611686018427387904": ((8,), [1 << 62, 1 << 62], [8, 0]),
+    "counts must be between 0 and 4 for image 1, got 5": ((2, 4), [4, 5], [4, 4]),
+    "counts must be between 0 and 4 for image 0, got -4611686018427387904": ((2, 4), [-(1 << 62), 1], [0, 1]),
+}
+
+
+@pytest.mark.parametrize(("message", "case"), BAD_COUNTS.items(), ids=BAD_COUNTS.keys())
+def test_counts_out_of_range(
+    message: str, case: tuple[tuple[int, ...], list[int], list[int]], device: torch.device
+) -> None:
+    """The CPU refuses them; a GPU takes the boxes that are there."""
+    (shape, counts, clamped), levels = case, [level.to(device) for level in LEVELS]
+    boxes = random_boxes(*shape, device=device)
+    if reads_values(device):
+        with pytest.raises(RuntimeError, match=f"^{re.escape('pyramid_roi_align: ' + message)}$"):
+            ops.pyramid_roi_align(boxes, torch.tensor(counts, device=device), *levels, **POOLED)
+        return
+    pooled = ops.pyramid_roi_align(boxes, torch.tensor(counts, device=device), *levels, **POOLED)
+    assert torch.equal(pooled, ops.pyramid_roi_align(boxes, torch.tensor(clamped, device=device), *levels, **POOLED))
+
+
+@pytest.mark.parametrize("counts", [[0, 3, 0, 0, 5, 0], [0, 0, 0, 0, 0, 8], [8, 0, 0, 0, 0, 0]])
+def test_packed_boxes_of_many_images(counts: list[int], device: torch.device) -> None:
+    boxes, levels = random_boxes(8), pyramid(images=6, size=32)
+    pooled = ops.pyramid_roi_align(
+        boxes.to(device), torch.tensor(counts, device=device), *(level.to(device) for level in levels), **POOLED
+    )
+    torch.testing.assert_close(pooled.cpu(), reference(boxes, counts, levels), rtol=0, atol=1e-5)
 
 
 def test_refuses_gradients() -> None:

@@ -1,6 +1,6 @@
 """resize_normalize against torch's interpolate, Pillow itself and the three frameworks' own results."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -200,14 +200,52 @@ def test_any_strides(name: str, filter: str, device: torch.device) -> None:
     assert torch.equal(resize(view, 45, 52, filter=filter), resize(view.contiguous(), 45, 52, filter=filter))
 
 
-def test_views_of_one_upload(device: torch.device) -> None:
+@pytest.mark.parametrize("filter", FILTERS)
+def test_views_of_one_upload(filter: str, device: torch.device) -> None:
     images, sizes = [picture(20, 30), picture(17, 9), picture(1, 2)], table((30, 45), (34, 18), (4, 8))
     upload = torch.cat([image.flatten() for image in images]).to(device)
     parts = upload.split([image.numel() for image in images])
     members = [part.view(image.shape) for part, image in zip(parts, images, strict=True)]
-    canvas = ops.resize_normalize(members, sizes.t().contiguous().t(), 40, 50, mean=MEAN, std=STD)
-    expected = ops.resize_normalize(images, sizes, 40, 50, mean=MEAN, std=STD)
+    canvas = ops.resize_normalize(members, sizes.t().contiguous().t(), 40, 50, mean=MEAN, std=STD, filter=filter)
+    expected = ops.resize_normalize(images, sizes, 40, 50, mean=MEAN, std=STD, filter=filter)
     assert torch.equal(canvas.cpu(), expected)
+
+
+@pytest.mark.parametrize("filter", FILTERS)
+def test_more_pictures_than_one_launch_takes(filter: str, device: torch.device) -> None:
+    sizes = [(1 + 7 * i % 40, 1 + 11 * i % 40) for i in range(33)]
+    images = [picture(1 + 5 * i % 30, 1 + 3 * i % 30, seed=i) for i in range(33)]
+    options: dict[str, Any] = {"mean": MEAN, "std": STD, "filter": filter, "dtype": torch.bfloat16}
+    canvas = ops.resize_normalize([image.to(device) for image in images], table(*sizes), 40, 40, **options).cpu()
+    for plane, image, (height, width) in zip(canvas, images, sizes, strict=True):
+        assert torch.equal(plane[:, :height, :width], resize(image, height, width, filter=filter, dtype=torch.bfloat16))
+
+
+@pytest.fixture
+def filled_memory() -> Iterator[None]:
+    """Fresh tensors hold NaN, so that what an op forgets to write shows."""
+    torch.use_deterministic_algorithms(True)
+    assert torch.utils.deterministic.fill_uninitialized_memory
+    assert torch.empty(1).isnan()
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+# On either side of what a GPU writes at once: 4 or 8 pixels, a tile of 32 columns and 8 rows.
+@pytest.mark.usefixtures("filled_memory")
+@pytest.mark.parametrize("filter", FILTERS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(1, 1), (7, 31), (8, 32), (9, 33), (17, 36), (16, 72), (24, 101)], ids=str)
+def test_every_pixel_of_a_canvas_is_written(
+    shape: tuple[int, int], dtype: torch.dtype, filter: str, device: torch.device
+) -> None:
+    image, (height, width) = picture(19, 23), ((shape[0] + 1) // 2, shape[1] - shape[1] // 3)
+    sizes, options = table((height, width), shape), {"mean": MEAN, "std": STD, "filter": filter, "dtype": dtype}
+    canvas = ops.resize_normalize([image.to(device)] * 2, sizes, *shape, **options).cpu().float()
+    expected = torch.zeros(2, 3, *shape)
+    expected[0, :, :height, :width] = resize(image, height, width, filter=filter).to(dtype)
+    expected[1] = resize(image, *shape, filter=filter).to(dtype)
+    assert torch.equal(canvas, expected)
 
 
 def test_no_picture_gives_an_empty_canvas() -> None:

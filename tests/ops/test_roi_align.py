@@ -12,6 +12,7 @@ from torch import Tensor
 
 import ops
 from tests.ops.cpu_levels import outputs_at_all_levels
+from tests.ops.refusals import reads_values
 from tests.ops.roi_align_reference import reference_roi_align
 
 GOLDEN = numpy.load(Path(__file__).parents[1] / "golden" / "roi_align.npz")
@@ -63,6 +64,48 @@ def test_long_grids_on_small_maps(side: int, ratio: int, device: torch.device) -
     pooled = ops.roi_align(maps.to(device), rois.to(device), 1.0, 1, 1, ratio, True)
     expected = reference_roi_align(maps, rois, 1.0, 1, 1, ratio, True)
     torch.testing.assert_close(pooled.cpu(), expected, rtol=0, atol=1e-4)  # sums of up to 576 samples
+
+
+GRIDS = {
+    "wide bins of few samples": (1, 3, 9),  # height, width, sampling_ratio
+    "more adaptive samples than cells of a table": (2, 2, 0),
+    "more bins than a table has room for": (1, 70, -1),
+    "more rows of bins than warps of a block": (9, 2, 2),
+}
+
+
+@pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS.keys())
+def test_grids_of_every_size(grid: tuple[int, int, int], device: torch.device) -> None:
+    rois = torch.tensor([[0.0, 2, 3, 60, 40], [1, -20, -10, 60, 30], [1, 9, 9, 11, 10], [0, NAN, 3, 20, 20]])
+    maps = features(channels=8).contiguous(memory_format=torch.channels_last)
+    pooled = ops.roi_align(maps.to(device), rois.to(device), 1.0, *grid, True)
+    expected = reference_roi_align(maps, rois[:3], 1.0, *grid, True)
+    torch.testing.assert_close(pooled[:3].cpu(), expected, rtol=0, atol=1e-5)
+    assert not pooled[3].any()
+
+
+@pytest.mark.parametrize("ratio", [2, 9])
+def test_more_rows_of_bins_than_run_at_once(ratio: int, device: torch.device) -> None:
+    rois = torch.tensor([[0, 0, NAN, 5, 5], [0, 0, 0, 5, 5]], device=device)
+    pooled = ops.roi_align(torch.ones(1, 1, 6, 6, device=device), rois, 1.0, 4500, 1, ratio).cpu()
+    assert not pooled[0].any()
+    torch.testing.assert_close(pooled[1], torch.ones(1, 4500, 1), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("channels", [8, 264])  # a vector of halves; more vectors than a warp has lanes
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("ratio", [0, 2, 9])
+def test_reads_vectors_and_single_values_alike(
+    ratio: int, dtype: torch.dtype, channels: int, device: torch.device
+) -> None:
+    maps, rois = features(dtype, channels).contiguous(memory_format=torch.channels_last), random_rois(3).to(device)
+    vectors = ops.roi_align(maps.to(device), rois, SCALE, 2, 3, ratio)
+    expected = reference_roi_align(maps[:, -1:], rois.cpu(), SCALE, 2, 3, ratio).to(dtype)
+    torch.testing.assert_close(vectors[:, -1:].cpu(), expected, rtol=torch.finfo(dtype).eps, atol=1e-5)
+    for before, after in ((0, 1), (1, channels - 1)):  # cells of an odd size; of whole vectors, the first not aligned
+        wide = torch.cat([maps[:, :before], maps, maps[:, :after]], 1).contiguous(memory_format=torch.channels_last)
+        singles = ops.roi_align(wide.to(device)[:, before : before + channels], rois, SCALE, 2, 3, ratio)
+        assert torch.equal(vectors, singles)
 
 
 @pytest.mark.parametrize("key", [key for key in GOLDEN if key.startswith("out_aligned")])
@@ -223,9 +266,6 @@ ERRORS = {
     "roi_align: features must be float32, float16 or bfloat16, got Double": {"features": features().double()},
     r"roi_align: rois must be \(N, 5\), got \(2, 4\)": {"rois": torch.zeros(2, 4)},
     "roi_align: rois must be float32, got Half": {"rois": torch.zeros(2, 5).half()},
-    "roi_align: rois must be of images 0 to 1, got 2 in row 1": {"rois": torch.tensor([[0.0] * 5, [2.0] * 5])},
-    "roi_align: rois must be of images 0 to 1, got -1 in row 0": {"rois": torch.full((1, 5), -1.0)},
-    "roi_align: rois must be of images 0 to 1, got nan in row 0": {"rois": torch.full((1, 5), NAN)},
     "roi_align: spatial_scale must be positive and finite, got 0": {"spatial_scale": 0.0},
     "roi_align: spatial_scale must be positive and finite, got inf": {"spatial_scale": INF},
     "roi_align: pooled_height must be at least 1, got 0": {"pooled_height": 0},
@@ -239,6 +279,21 @@ def test_says_what_is_wrong(message: str, wrong: dict[str, object]) -> None:
     arguments = {"features": features(), "rois": random_rois(2), "spatial_scale": 1.0, "pooled_height": 2}
     with pytest.raises(RuntimeError, match=f"^{message}$"):
         ops.roi_align(**(arguments | {"pooled_width": 2} | wrong))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("image", "told"), [(2, "2"), (-1, "-1"), (NAN, "nan"), (-0.5, "-0.5"), (1e30, "1e+30")])
+def test_a_roi_of_an_image_that_is_not_there(image: float, told: str, device: torch.device) -> None:
+    """The CPU refuses it; on a GPU it is 0, and the others are as without it."""
+    rois, maps = random_rois(3).to(device), features().to(device)
+    expected = ops.roi_align(maps, rois, SCALE, 2, 2)
+    rois[1, 0] = image
+    if reads_values(device):
+        message = f"roi_align: rois must be of images 0 to 1, got {told} in row 1"
+        with pytest.raises(RuntimeError, match=f"^{re.escape(message)}$"):
+            ops.roi_align(maps, rois, SCALE, 2, 2)
+        return
+    expected[1] = 0
+    assert torch.equal(ops.roi_align(maps, rois, SCALE, 2, 2), expected)
 
 
 def test_refuses_gradients() -> None:

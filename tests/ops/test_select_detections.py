@@ -166,12 +166,26 @@ def test_background_alone(device: torch.device) -> None:
     assert_selects(device, head_output(1, 5, 1, 4), **OPTIONS)
 
 
+@pytest.mark.parametrize("most", [1, 33, 100, 5000])
+def test_more_candidates_than_are_sorted_at_a_time(most: int, device: torch.device) -> None:
+    """Of 11,700 candidates of 39 classes, all must be looked at where most overlap and many are wanted."""
+    _, *given = head_output(2, 300, 40, 4, seed=8)
+    scores = torch.randperm(600 * 40, generator=torch.Generator().manual_seed(9)).view(600, 40) / (600 * 40)  # no ties
+    options = {"score_threshold": -1.0, "nms_threshold": 0.1, "max_detections": most, "activation": "none"}
+    assert_selects(device, [scores, *given], **OPTIONS | options)
+
+
 def select_rows(
-    device: torch.device, scores: Tensor, proposals: Tensor, deltas: Tensor | None = None, **options: Any
+    device: torch.device,
+    scores: Tensor,
+    proposals: Tensor,
+    deltas: Tensor | None = None,
+    width: int = 100,
+    **options: Any,
 ) -> list[Tensor]:
     """The detections of one image, from scores as they are and boxes as they are."""
     deltas = torch.zeros(len(proposals), 4) if deltas is None else deltas
-    given = [scores, deltas, proposals[None], torch.tensor([len(proposals)]), torch.tensor([[100, 100]])]
+    given = [scores, deltas, proposals[None], torch.tensor([len(proposals)]), torch.tensor([[100, width]])]
     results = ops.select_detections(*to(device, given), **OPTIONS | {"activation": "none"} | options)
     count = int(results[4])
     return [result[0, :count].cpu() for result in results[:4]]
@@ -184,6 +198,28 @@ def test_equal_scores_go_by_row_then_label(device: torch.device) -> None:
     _, _, labels, rows = select_rows(device, torch.full((3, 3), 0.5), APART)
     assert rows.tolist() == [0, 0, 1, 1, 2, 2]
     assert labels.tolist() == [1, 2] * 3
+
+
+def row_of_boxes(count: int, step: float) -> Tensor:
+    """Boxes of width 10, each `step` to the right of the one before."""
+    left = torch.arange(count) * step
+    return torch.stack([left, left * 0, left + 10, left * 0 + 10], 1)
+
+
+def test_equal_scores_of_many(device: torch.device) -> None:
+    """More of them than are sorted at a time, and the last one does not fit."""
+    scores, boxes = torch.full((450, 4), 0.5), row_of_boxes(450, 11.0)
+    _, _, labels, rows = select_rows(device, scores, boxes, width=10000, max_detections=3 * 450 - 1)
+    assert rows.tolist() == [row for row in range(450) for _ in range(3)][:-1]
+    assert labels.tolist() == ([1, 2, 3] * 450)[:-1]
+
+
+@pytest.mark.parametrize("most", [30, 2000])
+def test_a_suppressed_box_suppresses_nothing(most: int, device: torch.device) -> None:
+    """Each box overlaps its neighbours only, so that every other one stays, however long the row."""
+    scores = torch.stack([torch.zeros(1300), torch.linspace(1, 0.1, 1300)], 1)
+    *_, rows = select_rows(device, scores, row_of_boxes(1300, 3.0), width=10000, max_detections=most)
+    assert rows.tolist() == list(range(0, 1300, 2))[:most]
 
 
 def test_classes_leave_each_other_alone(device: torch.device) -> None:

@@ -29,26 +29,6 @@ inline void test_column(const float* upper, const float* lower, const float* y_f
   }
 }
 
-// One column between two probes that differ.
-struct Stretch {
-  float top, bottom, least;
-  const float* fraction;
-
-  bool belongs(int32_t row) const { return lerp(top, bottom, fraction[row]) >= least; }
-};
-
-// The first row after `low` whose membership is not that of `low` but that of `high`.
-inline int32_t flip_between(const Stretch& stretch, int32_t low, int32_t high) {
-  const bool before = stretch.belongs(low);
-  while (high - low > 1) {
-    const int32_t middle = (low + high) / 2;
-    const bool same = stretch.belongs(middle) == before;
-    low = same ? middle : low;
-    high = same ? high : middle;
-  }
-  return high;
-}
-
 // One instance's columns, one after another.
 struct Columns {
   const Scratch& on;
@@ -62,7 +42,9 @@ struct Columns {
     const float x_fraction = on.x.fraction[column];
     const float top = lerp(probes.upper[at], probes.upper[at + probes.stride], x_fraction);
     const float bottom = lerp(probes.lower[at], probes.lower[at + probes.stride], x_fraction);
-    return flip_between({top, bottom, least, on.y.fraction.data()}, probes.row[k - 1], probes.row[k]);
+    const float* fraction = on.y.fraction.data();
+    return flip_between(probes.row[k - 1], probes.row[k],
+                        [&](int32_t row) { return lerp(top, bottom, fraction[row]) >= least; });
   }
 
   // `first` is the place of the column's row y.begin in the plane. Eight probes are compared at once, and most
@@ -144,7 +126,7 @@ std::tuple<Tensor, Tensor> encode_rle_cpu(const Tensor& probs, const Tensor& box
   const auto *mask = masks.const_data_ptr<float>(), *box = corners.const_data_ptr<float>();
   const auto* image = sizes.const_data_ptr<int64_t>();
   const auto* threshold = limits.const_data_ptr<float>();
-  check_plane_sides(image, count);
+  for (int64_t n = 0; n < count; ++n) check_plane(image[2 * n], image[2 * n + 1], n);
   std::vector<std::vector<uint8_t>> strings(count);
   std::atomic<int64_t> next{0};  // boxes differ a thousandfold in area: each thread takes one when it is free
   constexpr int64_t kWorthAThread = 8;  // an instance takes about 10 us, as much as waking a thread does

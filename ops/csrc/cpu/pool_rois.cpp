@@ -5,8 +5,6 @@
 #include <cmath>
 #include <tuple>
 
-#include <torch/csrc/stable/ops.h>
-
 #include "../roi_sampling.h"
 #include "feature_types.h"
 #include "huge_pages.h"
@@ -141,20 +139,10 @@ class Pooling {
 
 }  // namespace
 
-FeatureMap feature_map(const Tensor& features, double scale) {
-  const bool side_by_side = features.size(1) <= 1 || features.stride(1) == 1;
-  const Tensor map =
-      side_by_side ? features : torch::stable::contiguous(features, torch::headeronly::MemoryFormat::ChannelsLast);
-  return {map,           map.size(2),   map.size(3),
-          map.stride(0), map.stride(2), map.stride(3), static_cast<float>(scale)};
-}
-
 Tensor pool_rois(const std::vector<FeatureMap>& maps, std::vector<RoiJob> jobs, const RoiBins& bins) {
   sort_by_place(jobs, maps);
   const ScalarType dtype = maps[0].tensor.scalar_type();
-  Tensor out = torch::stable::empty({static_cast<int64_t>(jobs.size()), maps[0].tensor.size(1), bins.height, bins.width},
-                                    dtype, std::nullopt, maps[0].tensor.device(), std::nullopt,
-                                    torch::headeronly::MemoryFormat::ChannelsLast);
+  Tensor out = empty_pooled(maps[0], static_cast<int64_t>(jobs.size()), bins);
   if (out.numel() == 0) return out;
   prefer_huge_pages(out.mutable_data_ptr(), out.numel() * out.element_size());
   if (dtype == ScalarType::Half)

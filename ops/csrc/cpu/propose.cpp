@@ -20,10 +20,6 @@ struct Proposals {
   }
 };
 
-struct Strides {
-  int64_t y, x;
-};
-
 struct Picture {
   int64_t number, height, width;
 };
@@ -52,8 +48,7 @@ Box decode_anchor(const ProposeLevel& level, const Feature* deltas, const Box* c
   deltas += 4 * anchor * level.deltas.stride(1) + row * level.deltas.stride(2) + column * level.deltas.stride(3);
   float delta[4];
   for (int64_t i = 0; i < 4; ++i) delta[i] = to_float(deltas[i * level.deltas.stride(1)]);
-  return decode(anchor_at(cells[anchor], row, column, strides.y, strides.x), delta, options.weights,
-                options.overlap.extra);
+  return decode(anchor_at(cells[anchor], row, column, strides), delta, options.weights, options.overlap.extra);
 }
 
 // The best anchors of a level, decoded, clipped and filtered, best first.
@@ -63,11 +58,10 @@ Proposals candidates_of(const ProposeLevel& level, const Picture& picture, const
   visit_features(level.deltas, [&](const auto* deltas) {
     deltas += picture.number * level.deltas.stride(0);
     for (const RankedScore entry : best_logits(level, picture.number, options.pre_nms_top_n)) {
-      const float score = options.sigmoid ? sigmoid(score_of(entry)) : score_of(entry);
+      const float score = proposal_score(score_of(entry), options);
       const Box box = clip(decode_anchor(level, deltas, cells, number_of(entry), strides, options), picture.height,
                            picture.width, options.overlap.extra);
-      if (has_sides(box, options.min_size, options.overlap.extra) && score >= options.score_threshold)
-        found.add(box, score);
+      if (is_candidate(box, score, options)) found.add(box, score);
     }
   });
   return found;
@@ -95,15 +89,6 @@ int64_t merge(const Proposals* levels, size_t count, int64_t most, Box* boxes, f
     scores[row++] = score_of(entry);
   }
   return row;
-}
-
-std::vector<Strides> strides_of(const std::vector<ProposeLevel>& levels, const std::vector<int64_t>& strides,
-                                bool from_grid) {
-  std::vector<Strides> out;
-  for (size_t i = 0; i < levels.size(); ++i)
-    out.push_back({level_stride(strides[i], strides[0], levels[0].height, levels[i].height, from_grid),
-                   level_stride(strides[i], strides[0], levels[0].width, levels[i].width, from_grid)});
-  return out;
 }
 
 using Result = std::tuple<Tensor, Tensor, Tensor>;
@@ -149,12 +134,10 @@ Result propose_cpu(const Tensor& image_sizes, const Tensor& cell_anchors, const 
   check_propose_options(strides, static_cast<int64_t>(levels.size()), pre_nms_top_n, post_nms_top_n, nms_threshold,
                         min_size, score_threshold);
   check_box_weights("propose", box_weights);
-  const float least_score = static_cast<float>(score_threshold.value_or(-std::numeric_limits<double>::infinity()));
-  const ProposeOptions options{pre_nms_top_n, post_nms_top_n, to_box_weights(box_weights),
-                               static_cast<float>(min_size), least_score, sigmoid,
-                               overlap_rule(nms_threshold, legacy, inclusive)};
+  const ProposeOptions options = propose_options(pre_nms_top_n, post_nms_top_n, nms_threshold, box_weights, min_size,
+                                                 score_threshold, sigmoid, legacy, inclusive);
   return propose_images(torch::stable::contiguous(image_sizes), torch::stable::contiguous(cell_anchors), levels,
-                        strides_of(levels, strides, strides_from_grid), options);
+                        level_strides(levels, strides, strides_from_grid), options);
 }
 }  // namespace
 

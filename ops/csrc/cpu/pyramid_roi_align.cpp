@@ -1,7 +1,5 @@
 #include "../pyramid_roi_align.h"
 
-#include <optional>
-
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 
@@ -9,17 +7,6 @@
 
 namespace maskrcnn {
 namespace {
-
-std::vector<Tensor> present_levels(const Tensor& level0, std::initializer_list<std::optional<Tensor>> others) {
-  std::vector<Tensor> levels{level0};
-  bool ended = false;
-  for (const std::optional<Tensor>& level : others) {
-    MASKRCNN_CHECK(!(ended && level), "pyramid_roi_align: levels must be given without a gap, got one after none");
-    ended = !level;
-    if (level) levels.push_back(*level);
-  }
-  return levels;
-}
 
 // One job a box; those past the counts get no map.
 class JobList {
@@ -74,10 +61,8 @@ Tensor pyramid_roi_align_cpu(const Tensor& boxes, const Tensor& counts, const Te
   const std::vector<Tensor> levels = present_levels(level0, {level1, level2, level3, level4, level5});
   check_pyramid_roi_align(boxes, counts, levels, spatial_scales, pooled_height, pooled_width, sampling_ratio,
                           canonical_size);
-  const LevelRule rule{static_cast<float>(canonical_level), static_cast<float>(canonical_size),
-                       static_cast<float>(ratio_epsilon),   static_cast<float>(level_epsilon),
-                       legacy,                              level_of_scale(spatial_scales[0]),
-                       static_cast<int64_t>(levels.size())};
+  const LevelRule rule =
+      level_rule(spatial_scales, canonical_level, canonical_size, ratio_epsilon, level_epsilon, legacy);
   std::vector<FeatureMap> maps;
   for (size_t i = 0; i < levels.size(); ++i) maps.push_back(feature_map(levels[i], spatial_scales[i]));
   return pool_rois(maps, list_jobs(torch::stable::contiguous(boxes), torch::stable::contiguous(counts), rule),

@@ -1,6 +1,8 @@
 // Filter `bilinear` of resize_normalize: normalises the pixels it reads, then interpolates.
 #pragma once
-#include "../resize_normalize.h"
+#include <vector>
+
+#include "../resize_filters.h"
 #include "feature_types.h"
 #include "resize_rows.h"
 
@@ -13,8 +15,8 @@ class Bilinear {
   using TableValue = float;
 
   explicit Bilinear(const Picture& picture)
-      : picture_(picture), row_scale_(static_cast<float>(picture.source_height) / static_cast<float>(picture.height)) {
-    const float scale = static_cast<float>(picture.source_width) / static_cast<float>(picture.width);
+      : picture_(picture), row_scale_(bilinear_scale(picture.source_height, picture.height)) {
+    const float scale = bilinear_scale(picture.source_width, picture.width);
     for (int64_t column = 0; column < picture.width; ++column)
       add_column(bilinear_tap(column, picture.source_width, scale));
   }

@@ -19,21 +19,14 @@ namespace {
 
 constexpr int64_t kPixelsPerThread = 16384;  // fewer are not worth waking a thread for
 
-struct Normalisation {
-  std::vector<double> mean, std;
-  double divisor;
-
-  template <class T>
-  Table<T> table() const {
-    Table<T> table;
-    for (int channel = 0; channel < 3; ++channel)
-      for (int pixel = 0; pixel < 256; ++pixel)
-        table.value[channel][pixel] = from_float<T>(
-            normalised(static_cast<uint8_t>(pixel), static_cast<float>(divisor), static_cast<float>(mean[channel]),
-                       static_cast<float>(std[channel])));
-    return table;
-  }
-};
+template <class T>
+Table<T> table_of(const Normalisation& normalisation) {
+  Table<T> table;
+  for (int channel = 0; channel < 3; ++channel)
+    for (int pixel = 0; pixel < 256; ++pixel)
+      table.value[channel][pixel] = from_float<T>(normalised(normalisation, channel, static_cast<uint8_t>(pixel)));
+  return table;
+}
 
 // Where the pictures go: (B, height, width, 3) in memory.
 template <class Out>
@@ -43,21 +36,6 @@ struct Canvas {
 
   Out* row(int64_t picture, int64_t row) const { return pixels + 3 * width * (picture * height + row); }
 };
-
-Picture picture_of(const Tensor& image, const Tensor& sizes, int64_t index, bool bgr) {
-  const int64_t* size = sizes.const_data_ptr<int64_t>() + index * sizes.stride(0);
-  const int64_t last = 2 * image.stride(2);
-  return {.pixels = image.const_data_ptr<uint8_t>(),
-          .row_stride = image.stride(0),
-          .column_stride = image.stride(1),
-          .red = bgr ? last : 0,
-          .green = image.stride(2),
-          .blue = bgr ? 0 : last,
-          .source_height = image.size(0),
-          .source_width = image.size(1),
-          .height = size[0],
-          .width = size[sizes.stride(1)]};
-}
 
 template <class Filter>
 Scratch<typename Filter::Value> scratch_for(const std::vector<Filter>& filters) {
@@ -90,7 +68,7 @@ void write_rows(const Filter& filter, int64_t index, int64_t begin, int64_t end,
 template <class Filter, class Out>
 void resize_all(const std::vector<Picture>& pictures, const Normalisation& normalisation, const Canvas<Out>& canvas) {
   const std::vector<Filter> filters(pictures.begin(), pictures.end());
-  const auto table = normalisation.table<typename Filter::template TableValue<Out>>();
+  const auto table = table_of<typename Filter::template TableValue<Out>>(normalisation);
   std::vector<int64_t> starts{0};  // of each picture's rows among the rows of all
   int64_t pixels = 0;
   for (const Picture& picture : pictures) {
@@ -131,7 +109,7 @@ Tensor resize_normalize_cpu(const std::vector<Tensor>& images, const Tensor& siz
   for (const Tensor& image : images) pictures.push_back(picture_of(image, sizes, pictures.size(), bgr));
   const Tensor out = torch::stable::empty({static_cast<int64_t>(images.size()), 3, height, width}, wanted, std::nullopt,
                                           std::nullopt, std::nullopt, torch::headeronly::MemoryFormat::ChannelsLast);
-  const Normalisation normalisation{mean, std, divisor};
+  const Normalisation normalisation = normalisation_of(mean, std, divisor);
   if (wanted == ScalarType::Half)
     resize_onto<Float16>(out, pictures, normalisation, filter);
   else if (wanted == ScalarType::BFloat16)

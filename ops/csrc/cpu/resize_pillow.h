@@ -1,7 +1,10 @@
 // Filter `pillow` of resize_normalize: columns and rows one after the other, each rounded to 8 bits; then a table
 // normalises.
 #pragma once
-#include "../resize_normalize.h"
+#include <algorithm>
+#include <vector>
+
+#include "../resize_filters.h"
 #include "resize_rows.h"
 
 namespace maskrcnn {
@@ -13,7 +16,7 @@ struct PillowAxis {
   int64_t longest = 0;
 
   PillowAxis(int64_t source_size, int64_t size) : start{0} {
-    const double scale = static_cast<double>(source_size) / static_cast<double>(size);
+    const double scale = pillow_scale(source_size, size);
     for (int64_t output = 0; output < size; ++output) {
       const PillowTap tap = pillow_tap(output, source_size, scale);
       const double total = pillow_total(tap);

@@ -1,4 +1,4 @@
-// What both filters of resize_normalize work on: a picture, and its rows stretched to the output's width.
+// What both filters of resize_normalize work on: a picture's rows, stretched to the output's width.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -23,13 +23,6 @@ template <class T, class Vector>
 inline void store(T* to, const Vector& value) {
   std::memcpy(to, &value, sizeof(value));
 }
-
-struct Picture {
-  const uint8_t* pixels;
-  int64_t row_stride, column_stride;  // in bytes
-  int64_t red, green, blue;           // where the output's channels 0, 1, 2 lie in a pixel, in bytes
-  int64_t source_height, source_width, height, width;
-};
 
 // What each of the 256 pixel values becomes in each channel.
 template <class T>

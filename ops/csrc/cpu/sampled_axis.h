@@ -18,18 +18,6 @@ struct SampledAxis {
   int32_t length() const { return end - begin; }
 };
 
-// The first pixel of [0, length) for which `reached` holds; it holds for all after the first.
-template <class Reached>
-int32_t first_pixel(int32_t length, const Reached& reached) {
-  int32_t low = 0, high = length;
-  while (low < high) {
-    const int32_t middle = (low + high) / 2;
-    if (reached(middle)) high = middle;
-    else low = middle + 1;
-  }
-  return low;
-}
-
 inline void locate_all(const MaskAxis& axis, int32_t size, int32_t begin, int32_t length, int32_t* __restrict cell,
                        float* __restrict fraction) {
   for (int32_t i = 0; i < length; ++i) {
@@ -40,8 +28,8 @@ inline void locate_all(const MaskAxis& axis, int32_t size, int32_t begin, int32_
 }
 
 inline void sample_axis(const MaskAxis& axis, int32_t size, int32_t length, SampledAxis& out) {
-  out.begin = first_pixel(length, [&](int32_t pixel) { return position(axis, pixel) >= 0; });
-  out.end = first_pixel(length, [&](int32_t pixel) { return position(axis, pixel) > static_cast<float>(size + 1); });
+  out.begin = first_pixel_of_cell(axis, 0, length);
+  out.end = first_pixel_past_mask(axis, size, length);
   out.cell.resize(out.length());
   out.fraction.resize(out.length());
   multiversion([&] {

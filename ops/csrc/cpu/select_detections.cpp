@@ -146,12 +146,9 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> select_detections_cpu(
     std::vector<double> box_weights, std::string activation, bool background_first, double min_size, bool legacy,
     bool inclusive) {
   check_select_detections(class_scores, box_deltas, proposals, counts, image_sizes);
-  check_select_options(score_threshold, nms_threshold, max_detections, min_size);
-  check_box_weights("select_detections", box_weights);
-  const int64_t classes = class_scores.size(1);
-  const SelectOptions options{to_activation(activation), classes, background_first ? 0 : classes - 1, max_detections,
-                              static_cast<float>(score_threshold), static_cast<float>(min_size),
-                              to_box_weights(box_weights), overlap_rule(nms_threshold, legacy, inclusive)};
+  const SelectOptions options =
+      select_options(class_scores.size(1), score_threshold, nms_threshold, max_detections, box_weights, activation,
+                     background_first, min_size, legacy, inclusive);
   const Results results =
       select_images(class_scores, box_deltas, torch::stable::contiguous(proposals),
                     torch::stable::contiguous(counts), torch::stable::contiguous(image_sizes), options);

@@ -16,6 +16,7 @@
 #define __host__
 #define __forceinline__ inline
 #define __launch_bounds__(...)
+#define __grid_constant__
 // At block scope a thread_local variable is static, and there is one operating-system thread: one copy a block.
 #define __shared__ thread_local
 

@@ -1,8 +1,9 @@
 // Runs the threads of a block as coroutines of one thread, block after block. A coroutine runs until it waits (at a
 // barrier, in a warp operation) or ends.
 //
-// EMULATED_ORDER=forward|backward|shuffled: which thread goes on first, since a GPU promises no order. Shared memory
-// starts as garbage in every block.
+// EMULATED_ORDER=forward|backward|shuffled: which thread goes on first, since a GPU promises no order. The first two
+// let a warp run ahead of the others as far as it can, the last keeps warps in step. Shared memory starts as garbage
+// in every block.
 #include <setjmp.h>
 #include <sys/mman.h>
 #include <ucontext.h>
@@ -126,29 +127,57 @@ bool release_block(unsigned threads) {
   return true;
 }
 
-std::vector<unsigned> order_of(unsigned threads) {
+bool is_order(const char* name) {
   static const char* const wanted = std::getenv("EMULATED_ORDER");
+  return wanted != nullptr && std::strcmp(wanted, name) == 0;
+}
+
+std::vector<unsigned> order_of(unsigned threads) {
   static std::mt19937 generator(0);
   std::vector<unsigned> order(threads);
   std::iota(order.begin(), order.end(), 0u);
-  if (wanted != nullptr && std::strcmp(wanted, "backward") == 0) std::reverse(order.begin(), order.end());
-  if (wanted != nullptr && std::strcmp(wanted, "shuffled") == 0) std::shuffle(order.begin(), order.end(), generator);
+  if (is_order("backward")) std::reverse(order.begin(), order.end());
+  if (is_order("shuffled")) std::shuffle(order.begin(), order.end(), generator);
   return order;
+}
+
+// Runs each thread of [from, to) in this order that can go on; whether one could.
+bool run_some(const std::vector<unsigned>& order, size_t from, size_t to, unsigned& done) {
+  bool moved = false;
+  for (size_t i = from; i < to; ++i) {
+    Fiber& fiber = fibers[order[i]];
+    if (fiber.state != State::kReady) continue;
+    resume(fiber);
+    moved = true;
+    if (!failure.empty()) die(failure);
+    done += fiber.state == State::kDone;
+  }
+  return moved;
+}
+
+// Threads take turns, so that warps go in step.
+bool run_in_step(const std::vector<unsigned>& order, unsigned& done) {
+  bool moved = run_some(order, 0, order.size(), done);
+  for (unsigned warp = 0; warp * 32 < order.size(); ++warp) moved = release_exchange(warp, order.size()) || moved;
+  return moved;
+}
+
+// Each warp goes on until a barrier of the block stops it, so that a missing one shows: others have not begun.
+bool run_warp_by_warp(const std::vector<unsigned>& order, unsigned& done) {
+  bool moved = false;
+  for (size_t from = 0; from < order.size();) {
+    size_t to = from;
+    while (to < order.size() && order[to] / 32 == order[from] / 32) ++to;
+    while (run_some(order, from, to, done) | release_exchange(order[from] / 32, order.size())) moved = true;
+    from = to;
+  }
+  return moved;
 }
 
 void run_block(unsigned threads) {
   const std::vector<unsigned> order = order_of(threads);
   for (unsigned done = 0; done < threads;) {
-    bool moved = false;
-    for (const unsigned index : order) {
-      Fiber& fiber = fibers[index];
-      if (fiber.state != State::kReady) continue;
-      resume(fiber);
-      moved = true;
-      if (!failure.empty()) die(failure);
-      done += fiber.state == State::kDone;
-    }
-    for (unsigned warp = 0; warp * 32 < threads; ++warp) moved = release_exchange(warp, threads) || moved;
+    const bool moved = is_order("shuffled") ? run_in_step(order, done) : run_warp_by_warp(order, done);
     if (moved || done == threads) continue;
     if (!release_block(threads)) die("threads wait for others that are elsewhere or have returned");
   }

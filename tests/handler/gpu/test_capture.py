@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from handler.capture import _Address
+from handler.gpu.capture import _Address
 
 
 class OnTheHost:

@@ -8,8 +8,8 @@ import logging
 from collections import Counter, OrderedDict
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
-from handler.failures import is_out_of_memory
-from handler.gpu_settings import Graphs
+from handler.failures import first_line, is_out_of_memory
+from handler.gpu.settings import Graphs
 from handler.metrics import Observe, timed
 
 logger = logging.getLogger(__name__)
@@ -67,6 +67,7 @@ class GraphSet(Generic[Graph]):
         self._graphs: OrderedDict[Key, Graph] = OrderedDict()
         self._seen: Counter[Key] = Counter()
         self._failed: set[Key] = set()
+        self._closed = False
         self._largest = 0  # pixels that the shared memory is laid out for
 
     def __len__(self) -> int:
@@ -90,7 +91,11 @@ class GraphSet(Generic[Graph]):
         return graph
 
     def clear(self) -> None:
-        """Drop all graphs and their memory."""
+        """Drop all graphs and their memory; each size must be seen often again, or memory would soon be short again."""
+        self._drop()
+        self._seen.clear()
+
+    def _drop(self) -> None:
         while self._graphs:
             self._graphs.popitem()[1].reset()
         self._largest = 0
@@ -101,7 +106,7 @@ class GraphSet(Generic[Graph]):
             self._seen = Counter({each: count // 2 for each, count in self._seen.items() if count > 1})
 
     def _pays(self, key: Key, wanted: bool) -> bool:
-        if self._settings.most == 0 or key in self._failed:
+        if self._settings.most == 0 or self._closed or key in self._failed:
             return False
         if len(self._graphs) < self._settings.most:
             return wanted or self._seen[key] >= self._settings.after
@@ -109,23 +114,30 @@ class GraphSet(Generic[Graph]):
         return self._seen[key] >= max(self._settings.after, WORTH * self._seen[least_used])
 
     def _try(self, key: Key, observe: Observe) -> None:
-        """Make a graph; where that fails, its size is computed without one from now on."""
+        """Make a graph; where that fails, its size is computed without one from now on.
+
+        Unless it was for memory, so are all that have none yet: what CUDA refuses to capture it refuses at any size,
+        and PyTorch before 2.12 cannot begin another capture after one that CUDA broke off.
+        """
         try:
             with timed(observe, "maskrcnn_graph_capture_seconds"):
                 self._make(key)
         except RuntimeError as error:
             self._failed.add(key)
             observe("maskrcnn_graph_fallbacks_total", 1)
-            logger.warning("no CUDA graph for %s: %s", key, str(error).splitlines()[0])
             out_of_memory = is_out_of_memory(error)
+            less = "" if out_of_memory else ", and no more of other sizes"
+            logger.warning("no CUDA graph for %s%s: %s", key, less, first_line(error))
         else:
             return
         if out_of_memory:  # outside of the handler, whose traceback holds tensors
-            self.clear()
+            self._drop()
+        else:
+            self._closed = True
 
     def _make(self, key: Key) -> None:
         if key.pixels() > self._largest:  # smaller blocks do not fit a larger pass, and would be kept for nothing
-            self.clear()
+            self._drop()
             self._capture.start_over(key)
             self._largest = key.pixels()
         elif len(self._graphs) >= self._settings.most:

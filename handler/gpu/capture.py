@@ -1,11 +1,11 @@
-"""CUDA graphs of the first half of the network. Only for a GPU; ``handler/graphs.py`` says when."""
+"""CUDA graphs of the first half of the network. Only for a GPU; ``handler/gpu/graphs.py`` says when."""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from handler.graphs import Key
+from handler.gpu.graphs import Key
 from handler.network import Found
 
 Find = Callable[[Tensor, Tensor], Found]

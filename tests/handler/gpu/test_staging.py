@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from handler.staging import ALIGNMENT, download, upload
-from tests.handler.fake_gpu import FakeEvent
+from handler.gpu.staging import ALIGNMENT, download, upload
+from tests.handler.gpu.fake_gpu import FakeEvent
 
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.usefixtures("fake_gpu")
@@ -53,7 +53,7 @@ def test_a_download_keeps_values_shapes_and_types() -> None:
 
 def test_what_came_back_is_not_the_pinned_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     pinned = torch.zeros(64, dtype=torch.uint8)
-    monkeypatch.setattr("handler.staging.pinned_bytes", lambda count: pinned[:count])
+    monkeypatch.setattr("handler.gpu.staging.pinned_bytes", lambda count: pinned[:count])
     (first,) = download([torch.ones(4)])()
     download([torch.zeros(4)])()
     assert first.tolist() == [1, 1, 1, 1]

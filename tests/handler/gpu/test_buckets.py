@@ -2,7 +2,7 @@
 
 import pytest
 
-from handler.buckets import batch_bucket, batch_buckets, batch_parts, row_bucket, row_buckets
+from handler.gpu.buckets import batch_bucket, batch_buckets, batch_parts, row_bucket, row_buckets
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,10 @@ from collections import Counter
 
 import pytest
 
-from handler.gpu_settings import Graphs
-from handler.graphs import RECENT, GraphSet, Key
-from handler.metrics import METRICS, ignore
-from tests.handler.fake_gpu import FakeCapture, FakeGraph
+from handler.gpu.graphs import RECENT, GraphSet, Key
+from handler.gpu.settings import Graphs
+from handler.metrics import METRICS
+from tests.handler.gpu.fake_gpu import FakeCapture, FakeGraph
 
 
 def keys(count: int) -> list[Key]:
@@ -92,7 +92,7 @@ def test_a_larger_size_starts_over_because_it_lays_out_the_memory() -> None:
 
 
 def test_what_cannot_be_captured_is_computed_without_and_not_tried_again(caplog: pytest.LogCaptureFixture) -> None:
-    made, (good, bad) = Made(), keys(2)
+    made, (good, bad, other) = Made(), keys(3)
     kept = made.of(good, 3)
     made.capture.refuse[bad] = "operation not permitted when stream is capturing\nand more"
     assert made.of(bad, 20) is None
@@ -101,6 +101,15 @@ def test_what_cannot_be_captured_is_computed_without_and_not_tried_again(caplog:
     assert "not permitted" in caplog.text
     assert kept is not None
     assert kept.alive
+    assert made.of(good) is kept
+    assert made.of(other, 20) is None  # nor is any other: PyTorch may not be able to begin another capture
+
+
+def test_a_refusal_without_a_word_is_one_too(caplog: pytest.LogCaptureFixture) -> None:
+    made, (key,) = Made(), keys(1)
+    made.capture.refuse[key] = ""
+    assert made.of(key, 3) is None
+    assert "RuntimeError" in caplog.text
 
 
 def test_out_of_memory_gives_up_all_graphs() -> None:
@@ -127,4 +136,5 @@ def test_clear_resets_all() -> None:
     made.graphs.clear()
     assert len(made.graphs) == 0
     assert not any(graph.alive for graph in graphs if graph)
-    assert made.graphs.of(one, ignore) is not None
+    assert made.of(one, 2) is None  # memory ran out: only what keeps coming gets a graph again
+    assert made.of(one) is not None

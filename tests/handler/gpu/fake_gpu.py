@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from handler.graphs import Key
+from handler.gpu.graphs import Key
 from handler.network import Found
 
 RUBBISH = 0xA5
@@ -19,8 +19,11 @@ RUBBISH = 0xA5
 
 class FakeEvent:
     recorded = waited = 0
+    current: torch.device | None = None  # GPU of this thread
+    astray = 0  # recorded on whatever GPU this thread began with
 
     def record(self) -> None:
+        FakeEvent.astray += FakeEvent.current is None
         FakeEvent.recorded += 1
 
     def synchronize(self) -> None:
@@ -39,6 +42,15 @@ class FakeStream:
 def on_stream(stream: FakeStream) -> Iterator[None]:
     assert stream.awaited, "work beside the main stream must wait for what it reads"
     yield
+
+
+@contextmanager
+def on_device(device: torch.device) -> Iterator[None]:
+    FakeEvent.current = device
+    try:
+        yield
+    finally:
+        FakeEvent.current = None
 
 
 class FakeGraph:
@@ -81,12 +93,15 @@ class FakeCapture:
 
 @pytest.fixture
 def fake_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    FakeEvent.recorded = FakeEvent.waited = 0
+    FakeEvent.recorded = FakeEvent.waited = FakeEvent.astray = 0
     FakeGraph.shared = None
     monkeypatch.setattr(torch.cuda, "Event", FakeEvent)
     monkeypatch.setattr(torch.cuda, "Stream", FakeStream)
     monkeypatch.setattr(torch.cuda, "stream", on_stream)
+    monkeypatch.setattr(torch.cuda, "device", on_device)
     monkeypatch.setattr(torch.cuda, "synchronize", lambda *_: None)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
-    monkeypatch.setattr("handler.staging.pinned_bytes", lambda count: torch.full((count,), RUBBISH, dtype=torch.uint8))
-    monkeypatch.setattr("handler.lanes.PassCapture", FakeCapture)
+    monkeypatch.setattr(
+        "handler.gpu.staging.pinned_bytes", lambda count: torch.full((count,), RUBBISH, dtype=torch.uint8)
+    )
+    monkeypatch.setattr("handler.gpu.lane.PassCapture", FakeCapture)

@@ -1,5 +1,6 @@
 """The way of a pass over a GPU, with everything but CUDA itself, against the way over the CPU."""
 
+import weakref
 from pathlib import Path
 
 import pytest
@@ -8,14 +9,15 @@ from torch import Tensor
 
 from handler.detections import Detections
 from handler.detector import Detector
-from handler.gpu_settings import Graphs
-from handler.graphs import Key
-from handler.lanes import CudaLane, Lane
-from handler.network import Network
+from handler.gpu.graphs import Key
+from handler.gpu.lane import CudaLane
+from handler.gpu.settings import Graphs
+from handler.lane import Lane
+from handler.network import Found, Network
 from handler.settings import Settings
 from handler.steps import Steps
 from tests.demo_model import export_demo_model
-from tests.handler.fake_gpu import FakeCapture
+from tests.handler.gpu.fake_gpu import FakeCapture, FakeEvent
 from tests.handler.made_up_model import save_made_up_model
 from tests.handler.test_detector import CARD, MIXED
 
@@ -154,6 +156,47 @@ def test_freed_memory_is_the_graphs_too(tmp_path: Path) -> None:
     gpu.free_memory()
     assert len(gpu.lane.graphs) == 0
     assert [len(found) for found in gpu.detect(MIXED)] == [3, 3, 3, 0, 3, 3, 0, 3, 3]
+
+
+@pytest.mark.usefixtures("fake_gpu")
+def test_no_graph_is_made_for_a_batch_that_memory_was_too_small_for(tmp_path: Path) -> None:
+    _, gpu = both(save_made_up_model(tmp_path, CARD), Settings(graphs=Graphs(after=2)))
+    for _ in range(4):
+        gpu.detect(MIXED[:1])
+    before = len(captured(gpu))
+    for _ in range(4):  # as handler/splitting.py does it
+        gpu.free_memory()
+        gpu.detect(MIXED[:1])
+    assert (before, len(captured(gpu))) == (1, 1)
+    gpu.detect(MIXED[:1])
+    assert len(captured(gpu)) == 2
+
+
+@pytest.mark.usefixtures("fake_gpu")
+def test_a_thread_of_a_caller_uses_the_gpu_of_the_detector(tmp_path: Path) -> None:
+    _, gpu = both(save_made_up_model(tmp_path, CARD), Settings())
+    gpu.warm_up()
+    gpu.detect(MIXED)
+    assert FakeEvent.recorded > 0
+    assert FakeEvent.astray == 0
+
+
+@pytest.mark.usefixtures("fake_gpu")
+def test_a_pass_is_let_go_before_the_next_one_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, gpu = both(save_made_up_model(tmp_path, CARD), Settings(max_pass_size=1, graphs=Graphs(0)))
+    levels: list[weakref.ref[Tensor]] = []
+    alive: list[int] = []
+    find = Network.find
+
+    def noted(network: Network, canvas: Tensor, tables: Tensor) -> Found:
+        alive.append(sum(each() is not None for each in levels))
+        found = find(network, canvas, tables)
+        levels.append(weakref.ref(found.levels[0]))
+        return found
+
+    monkeypatch.setattr(Network, "find", noted)
+    gpu.detect(MIXED[:3])
+    assert alive == [0, 0, 0]
 
 
 def test_the_cpu_copies_nothing() -> None:
