@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.made_up import PHOTO_SIZES, Network, photo
-from benchmarks.variants import Variant
-from export import trace
+from benchmarks.variants import Variant, trace_of
 from handler.canvas import canvas_size, resized_size
 from handler.detector import MODEL_FILE, Detector
 from handler.gpu.settings import Graphs
@@ -56,7 +55,7 @@ def load(network: Network, variant: Variant, device: torch.device) -> Detector:
         Settings(), dtype=variant.dtype, fusion=variant.fusion, graphs=Graphs(32 if variant.graph else 0)
     )
     with tempfile.TemporaryDirectory() as folder:
-        trace.save(trace.trace(network.model()), Path(folder) / MODEL_FILE)
+        (Path(folder) / MODEL_FILE).write_bytes(trace_of(network))
         (Path(folder) / FILE_NAME).write_text(card.to_json())
         return Detector.load(Path(folder), settings, device)
 

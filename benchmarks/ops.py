@@ -6,6 +6,8 @@ times the CUDA kernels on eight pictures at once, with the GPU's cache emptied b
 
 import argparse
 import json
+import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -30,7 +32,16 @@ def measure(case: Case, runs: int, device: torch.device) -> Timing:
         return median_ms(work, runs, device, host=case.host, flush=True)
 
     with torch.inference_mode():
-        return Timing(case.name, timed(case.ours), case.peer and timed(case.peer))
+        return Timing(case.name, timed(case.ours), _or_none(case, timed))
+
+
+def _or_none(case: Case, timed: Callable[[Work], float]) -> float | None:
+    """The peer's time; None, with the reason, where it cannot do this work in this dtype."""
+    try:
+        return timed(case.peer) if case.peer else None
+    except RuntimeError as error:
+        print(f"torchvision does not do {case.name}: {str(error).splitlines()[0]}", file=sys.stderr)
+        return None
 
 
 def machine(device: torch.device) -> Facts:

@@ -50,13 +50,27 @@ def variants(device: torch.device) -> list[Variant]:
     return [Variant(dtype, fusion, graph) for dtype in DTYPES for fusion in FUSIONS for graph in (False, True)]
 
 
+_TRACES: list[tuple[Network, bytes]] = []
+
+
+def trace_of(network: Network) -> bytes:
+    """The saved trace of a network; made once, since that takes longer than most of what is measured."""
+    for known, saved in _TRACES:
+        if known is network:
+            return saved
+    with tempfile.TemporaryDirectory() as folder:
+        trace.save(trace.trace(network.model()), Path(folder) / "model.pt")
+        _TRACES.append((network, (Path(folder) / "model.pt").read_bytes()))
+    return _TRACES[-1][1]
+
+
 def loaded(network: Network, variant: Variant, device: torch.device) -> torch.jit.ScriptModule:
     """The network as a worker loads it: traced, saved, read again and prepared."""
     settings = replace(Settings(), dtype=variant.dtype, fusion=variant.fusion)
     use_device(device, settings)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.pt"
-        trace.save(trace.trace(network.model()), path)
+        path.write_bytes(trace_of(network))
         return load_trace(path, settings, device)
 
 

@@ -5,6 +5,7 @@ PyTorch's debug mode sees the waits that PyTorch makes; the capture fails at tho
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,9 +13,12 @@ import torch
 from torch import Tensor
 
 from benchmarks.variants import Graphed
-from export import trace
+from handler.device import use_device
+from handler.gpu.settings import DTYPES, Dtype
+from handler.loading import load_trace
+from handler.settings import Settings
 from tests.cuda import op_calls as calls
-from tests.demo_model import eager_demo_model
+from tests.demo_model import export_demo_model
 
 CALLS: dict[str, Callable[[], calls.Call]] = {
     "propose": partial(calls.propose, 2),
@@ -61,9 +65,15 @@ def test_an_op_can_be_captured(make: Callable[[], calls.Call], cuda: torch.devic
 
 
 @pytest.fixture(scope="module")
-def detector(cuda: torch.device) -> Any:
-    """The traced demo model, as it was saved, on the GPU."""
-    return trace.trace(eager_demo_model()).to(cuda)
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export_demo_model(tmp_path_factory.mktemp("demo"))
+
+
+def load(folder: Path, dtype: Dtype, device: torch.device) -> Any:
+    """The traced demo model as a worker loads it, executor included."""
+    settings = Settings(dtype=dtype)
+    use_device(device, settings)
+    return load_trace(folder / "model.pt", settings, device)
 
 
 def pictures(device: torch.device, batch: int, height: int, width: int, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -72,26 +82,25 @@ def pictures(device: torch.device, batch: int, height: int, width: int, seed: in
     return images.to(device), sizes.to(device)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("dtype", DTYPES)
 @torch.inference_mode()
 def test_the_first_half_does_not_wait(
-    dtype: torch.dtype, detector: Any, cuda: torch.device, no_sync: Callable[[], None]
+    dtype: Dtype, folder: Path, cuda: torch.device, no_sync: Callable[[], None]
 ) -> None:
-    model = detector.to(dtype)
-    given = pictures(cuda, 2, 256, 320)
-    for _ in range(3):  # the executor looks at shapes in its first runs
+    model, given = load(folder, dtype, cuda), pictures(cuda, 2, 256, 320)
+    for _ in range(3):  # what is set up at a first call may wait
         model.detect(*given)
     torch.cuda.synchronize()
     no_sync()
     model.detect(*given)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("dtype", DTYPES)
 @torch.inference_mode()
 def test_a_graph_of_the_first_half_finds_the_same_in_other_pictures(
-    dtype: torch.dtype, detector: Any, cuda: torch.device
+    dtype: Dtype, folder: Path, cuda: torch.device
 ) -> None:
-    model = detector.to(dtype)
+    model = load(folder, dtype, cuda)
     graphed = Graphed(model.detect, pictures(cuda, 2, 256, 320))
     for seed in (1, 2):
         given = pictures(cuda, 2, 256, 320, seed)
