@@ -109,8 +109,12 @@ def test_the_settings_table_names_every_setting_with_its_default() -> None:
     assert table.keys() == settings.keys()
     for name, default in settings.items():
         assert default is not MISSING
-        if isinstance(default, int):
+        if isinstance(default, bool):
+            assert table[name] == str(default).lower()
+        elif isinstance(default, int):
             assert table[name] == f"{default:,}"
+        elif isinstance(default, str):
+            assert table[name] == default
 
 
 def test_make_lists_every_target_of_the_readme() -> None:
