@@ -34,7 +34,7 @@ EXPORT_ARGS := $(if $(PRESET),--preset $(PRESET)) $(if $(LABELS),--labels $(LABE
 .PHONY: help setup ops mar serve stop predict test test-emulated check bench gpu-check clean FORCE
 
 help: ## List the targets
-	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-13s %s\n", $$1, $$2 }'
 
 setup: $(INSTALLED) ## Make .venv with everything needed (TORCH_INDEX=URL: another build of PyTorch)
 
