@@ -8,11 +8,9 @@
 #include <bit>
 
 #include "../ranked_score.h"
-#include "launch.h"
+#include "block_sums.h"
 
 namespace maskrcnn {
-
-constexpr unsigned kWholeWarp = 0xffffffffu;
 
 // What best_scores() needs of the block's memory: 8 bytes an entry and 4.2 KB (20.2 KB for 2048 entries).
 template <uint32_t kCapacity>
@@ -59,16 +57,6 @@ __device__ void count_keys(BestScores<kCapacity>& memory, const Key& key, int64_
     if (lane == 0) memory.groups[group] = sum;
   }
   __syncthreads();
-}
-
-// The sum of the values of a warp's lanes up to this one.
-__device__ inline uint32_t running_sum(uint32_t value) {
-  const int lane = threadIdx.x % kWarp;
-  for (int distance = 1; distance < kWarp; distance *= 2) {
-    const uint32_t earlier = __shfl_up_sync(kWholeWarp, value, distance);
-    if (lane >= distance) value += earlier;
-  }
-  return value;
 }
 
 // The lane at which the running sum reaches `want`, the sum before it and the sum with it; the last lane where it

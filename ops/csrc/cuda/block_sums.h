@@ -1,8 +1,19 @@
-// Running sums over the threads of a block.
+// Running sums over the lanes of a warp and the threads of a block.
 #pragma once
 #include "launch.h"
 
 namespace maskrcnn {
+
+// The sum of the values of a warp's lanes up to this one.
+template <class Number>
+__device__ Number running_sum(Number value) {
+  const int lane = threadIdx.x % kWarp;
+  for (int distance = 1; distance < kWarp; distance *= 2) {
+    const Number earlier = __shfl_up_sync(kWholeWarp, value, distance);
+    if (lane >= distance) value += earlier;
+  }
+  return value;
+}
 
 template <class Number>
 struct Sums {
@@ -14,11 +25,7 @@ struct Sums {
 template <class Number>
 __device__ Sums<Number> block_sums(Number value, Number* of_warps) {
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, warps = blockDim.x / kWarp;
-  Number sum = value;
-  for (int distance = 1; distance < kWarp; distance *= 2) {
-    const Number earlier = __shfl_up_sync(0xffffffffu, sum, distance);
-    if (lane >= distance) sum += earlier;
-  }
+  const Number sum = running_sum(value);
   __syncthreads();  // whoever reads the sums of the call before is done
   if (lane == kWarp - 1) of_warps[warp] = sum;
   __syncthreads();

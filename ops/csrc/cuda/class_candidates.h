@@ -22,9 +22,9 @@ class ClassScores {
     if (activation != Activation::kSoftmax) return;
     const int lane = threadIdx.x % kWarp;
     for (int64_t i = lane; i < logits.columns; i += kWarp) best_ = larger(best_, logits.at(row, i));
-    for (int bit = kWarp / 2; bit > 0; bit /= 2) best_ = larger(best_, __shfl_xor_sync(0xffffffffu, best_, bit));
+    for (int bit = kWarp / 2; bit > 0; bit /= 2) best_ = larger(best_, __shfl_xor_sync(kWholeWarp, best_, bit));
     for (int64_t i = lane; i < logits.columns; i += kWarp) sum_ += std::exp(logits.at(row, i) - best_);
-    for (int bit = kWarp / 2; bit > 0; bit /= 2) sum_ += __shfl_xor_sync(0xffffffffu, sum_, bit);
+    for (int bit = kWarp / 2; bit > 0; bit /= 2) sum_ += __shfl_xor_sync(kWholeWarp, sum_, bit);
   }
 
   __device__ float at(int64_t label) const {
@@ -42,12 +42,12 @@ class ClassScores {
 
 // Adds what the lanes bring to an image's list. The order is left to chance: who reads the list sorts it.
 __device__ inline void append(RankedScore entry, bool wanted, RankedScore* entries, uint32_t* count) {
-  const unsigned votes = __ballot_sync(0xffffffffu, wanted);
+  const unsigned votes = __ballot_sync(kWholeWarp, wanted);
   if (votes == 0) return;
   const int lane = threadIdx.x % kWarp;
   uint32_t first = 0;
   if (lane == 0) first = atomicAdd(count, static_cast<uint32_t>(__popc(votes)));
-  first = __shfl_sync(0xffffffffu, first, 0);
+  first = __shfl_sync(kWholeWarp, first, 0);
   if (wanted) entries[first + __popc(votes & ((1u << lane) - 1))] = entry;
 }
 

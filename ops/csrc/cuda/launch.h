@@ -17,6 +17,7 @@
 namespace maskrcnn {
 
 constexpr int kWarp = 32;
+constexpr unsigned kWholeWarp = 0xffffffffu;  // all lanes take part
 
 inline void check_cuda(const char* op, cudaError_t error) {
   MASKRCNN_CHECK(error == cudaSuccess, op, ": CUDA error: ", cudaGetErrorString(error));

@@ -99,7 +99,7 @@ struct alignas(16) RowPair {
 // The rows of a tile that are suppressed, from before or by rows of the tile that are not. Every lane finds them all.
 __device__ inline uint64_t resolve_tile(const RowPair& words, uint64_t gone) {
   for (int lane = 0; lane < kWarp; ++lane) {  // the shuffles do not wait for one another
-    const uint64_t even = __shfl_sync(0xffffffffu, words.even, lane), odd = __shfl_sync(0xffffffffu, words.odd, lane);
+    const uint64_t even = __shfl_sync(kWholeWarp, words.even, lane), odd = __shfl_sync(kWholeWarp, words.odd, lane);
     if (!(gone >> (2 * lane) & 1)) gone |= even;
     if (!(gone >> (2 * lane + 1) & 1)) gone |= odd;
   }
@@ -115,7 +115,7 @@ __device__ inline uint64_t lowest_bits(uint64_t bits, int64_t most) {
 __device__ inline uint64_t join_words(const RowPair& words, uint64_t rows) {
   const int even = 2 * (threadIdx.x % kWarp);
   uint64_t joined = (rows >> even & 1 ? words.even : 0) | (rows >> (even + 1) & 1 ? words.odd : 0);
-  for (int bit = kWarp / 2; bit > 0; bit /= 2) joined |= __shfl_xor_sync(0xffffffffu, joined, bit);
+  for (int bit = kWarp / 2; bit > 0; bit /= 2) joined |= __shfl_xor_sync(kWholeWarp, joined, bit);
   return joined;
 }
 
@@ -191,7 +191,7 @@ static __global__ void suppress_later_kernel(NmsSegments boxes, Strip strip, Nms
     for (int i = 0; i < width && !gone; ++i)
       gone = meets_and_suppresses(kept.aligned[i].box, box, boxes.overlap) && kept.classes[i] == of_class;
   }
-  const unsigned votes = __ballot_sync(0xffffffffu, gone);
+  const unsigned votes = __ballot_sync(kWholeWarp, gone);
   const int64_t word = number / kWarp;
   if (thread % kWarp == 0 && word < state.removed_words) state.removed[segment * state.removed_words + word] = votes;
 }

@@ -110,23 +110,6 @@ __device__ inline Box propose_box(const Level& level, int64_t image, uint32_t nu
   return clip(box, image_size[0], image_size[1], extra);
 }
 
-// How many of the block's earlier threads have the flag, and how many of all.
-struct FlagRank {
-  uint32_t before, all;
-};
-
-// `warps` is of shared memory. All threads of the block call it.
-__device__ inline FlagRank rank_flag(bool flag, uint32_t (&warps)[kWarp]) {
-  const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
-  const unsigned votes = __ballot_sync(kWholeWarp, flag);
-  __syncthreads();  // the last call's numbers are read
-  if (lane == 0) warps[warp] = __popc(votes);
-  __syncthreads();
-  const uint32_t count = lane < static_cast<int>(blockDim.x) / kWarp ? warps[lane] : 0, sum = running_sum(count);
-  const uint32_t earlier = __shfl_sync(kWholeWarp, sum - count, warp);
-  return {earlier + __popc(votes & ((1u << lane) - 1)), __shfl_sync(kWholeWarp, sum, kWarp - 1)};
-}
-
 // Candidates of each level of each image, best first.
 struct Candidates {
   int64_t capacity;  // of a level
@@ -149,7 +132,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   const RankedScore* keys = best_of_chunks + (image * pyramid.chunks + level.first_chunk) * chunk_row;
   int64_t kept = 0;
   const auto take = [&](int64_t, int m) {
-    for (int start = 0; start < m; start += kThreads) {  // all threads, for rank_flag
+    for (int start = 0; start < m; start += kThreads) {  // all threads, for block_sums
       const int i = start + threadIdx.x;
       const RankedScore entry = i < m ? memory.best.entries[i] : 0;
       Box box{};
@@ -159,7 +142,7 @@ __global__ void __launch_bounds__(kThreads, 1)
         box = propose_box(level, image, number_of(entry), image_sizes + 2 * image, options);
       }
       const bool keep = i < m && is_candidate(box, score, options);
-      const FlagRank rank = rank_flag(keep, memory.warps);
+      const Sums<uint32_t> rank = block_sums<uint32_t>(keep, memory.warps);
       if (keep) {
         out.boxes[first_place + kept + rank.before] = box;
         out.scores[first_place + kept + rank.before] = score;
