@@ -13,45 +13,44 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import ops
-from export.architecture import Architecture
+from export.architecture import Architecture, BoxHead, MaskHead, ProposalHead, Pyramid, ResidualBody
 from export.conventions import TORCHVISION_PREPROCESSING, Conventions
+from export.expected_shapes import expected_shapes
 from export.model import MaskRCNN
-from export.weights import expected_shapes
 
 # torchvision's maskrcnn_resnet50_fpn.
 R50 = Architecture(
-    block="bottleneck",
-    depths=(3, 4, 6, 3),
-    stem_channels=64,
-    stage_channels=(256, 512, 1024, 2048),
-    inner_channels=(64, 128, 256, 512),
-    groups=1,
-    lateral_stages=(0, 1, 2, 3),
-    fpn_channels=256,
-    anchors_per_cell=3,
-    box_pool=7,
-    box_features=(1024, 1024),
-    mask_convs=(256, 256, 256, 256),
-    mask_hidden=256,
+    kind="fpn",
+    body=ResidualBody(
+        block="bottleneck",
+        depths=(3, 4, 6, 3),
+        stem_channels=64,
+        stage_channels=(256, 512, 1024, 2048),
+        inner_channels=(64, 128, 256, 512),
+        groups=1,
+        norm="batch",
+        offsets=(0, 0, 0, 0),
+    ),
+    pyramid=Pyramid(stages=(0, 1, 2, 3), channels=256, norm="none"),
+    proposals=ProposalHead(convs=(256,), anchors=3),
+    box=BoxHead((), "none", linears=(1024, 1024), linear_norm="none", side=7, deltas=4 * 91, cascade=1),
+    mask=MaskHead(convs=(256, 256, 256, 256), norm="none", hidden=256, masks=91),
     classes=91,
 )
 # The same layers, for a CPU and a few seconds.
 TINY = replace(
     R50,
-    depths=(1, 1, 1, 1),
-    stem_channels=8,
-    stage_channels=(16, 32, 64, 128),
-    inner_channels=(8, 8, 16, 32),
-    fpn_channels=16,
-    box_features=(24, 24),
-    mask_convs=(16, 16),
-    mask_hidden=16,
+    body=ResidualBody("bottleneck", (1, 1, 1, 1), 8, (16, 32, 64, 128), (8, 8, 16, 32), 1, "batch", (0, 0, 0, 0)),
+    pyramid=Pyramid((0, 1, 2, 3), 16, "none"),
+    proposals=ProposalHead((16,), 3),
+    box=BoxHead((), "none", (24, 24), "none", 7, 4 * 5, 1),
+    mask=MaskHead((16, 16), "none", 16, 5),
     classes=5,
 )
 # Standard deviations of a layer's outputs where its inputs have 1: wide where a softmax or a top-k follows.
-_GAINS = {"rpn.objectness": 3.0, "rpn.deltas": 0.3, "box.scores": 6.0, "box.deltas": 1.0, "mask.logits": 3.0}
-_PLAIN = ("fpn.", "shortcut.conv")  # no ReLU halves what they give
-_LAST_NORMS = ("norm3.weight",)  # of a block: small, so that the sum over the blocks does not grow
+_GAINS = {"rpn.objectness": 3.0, "rpn.deltas": 0.3, "box.0.scores": 6.0, "box.0.deltas": 1.0, "mask.logits": 3.0}
+_PLAIN = ("fpn.", "shortcut.")  # no ReLU halves what they give
+_LAST_NORMS = ("conv3.norm.weight",)  # of a block: small, so that the sum over the blocks does not grow
 _BIAS_RANGE = (-20.0, 60.0)
 
 
@@ -75,9 +74,9 @@ class Network:
 
     def with_background(self, bias: float) -> "Network":
         """The same with another bias of the background class."""
-        changed = self.weights["box.scores.bias"].clone()
+        changed = self.weights["box.0.scores.bias"].clone()
         changed[0] = bias
-        return replace(self, weights=self.weights | {"box.scores.bias": changed})
+        return replace(self, weights=self.weights | {"box.0.scores.bias": changed})
 
 
 def network(architecture: Architecture, min_size: int, max_size: int) -> Network:

@@ -79,7 +79,7 @@ def checkpoint(path: Path, tiny: bool) -> None:
 
     import ops
     from benchmarks.made_up import R50, TINY, keeping, network, photo
-    from export.torchvision_names import foreign_name
+    from export.names.torchvision import TABLE
 
     architecture = TINY if tiny else R50
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -91,7 +91,7 @@ def checkpoint(path: Path, tiny: bool) -> None:
     canvas = (-(-height // 32) * 32, -(-width // 32) * 32)
     placed = ops.resize_normalize(pictures, sizes, *canvas, mean=list(rules.mean), std=list(rules.std))
     made = keeping(given, placed, sizes.to(device), 20)
-    torch.save({foreign_name(name): tensor for name, tensor in made.weights.items()}, path)
+    torch.save({TABLE.foreign(name): tensor for name, tensor in made.weights.items()}, path)
 
 
 def options_of(tiny: bool) -> tuple[int, int]:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 import ops
@@ -50,28 +49,15 @@ class RpnHead(nn.Module):
         return tuple(self.proposals.maps(levels))
 
 
-class BoxLayers(nn.Module):
-    """The box head after its pooling."""
-
-    def __init__(self, model: MaskRCNN) -> None:
-        super().__init__()
-        self.head = model.box_head
-
-    def forward(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
-        rows = pooled.permute(0, 2, 3, 1).flatten(1)
-        features = F.relu(self.head.fc7(F.relu(self.head.fc6(rows))))
-        return self.head.scores(features).float(), self.head.deltas(features).float()
-
-
 class Masks(nn.Module):
     """The mask head with its pooling, which is a small part of it."""
 
     def __init__(self, model: MaskRCNN) -> None:
         super().__init__()
-        self.head = model.mask_head
+        self.pool, self.head = model.pool_masks, model.mask_head
 
     def forward(self, boxes: Tensor, labels: Tensor, counts: Tensor, *levels: Tensor) -> Tensor:
-        masks: Tensor = self.head(boxes, labels, counts, levels)
+        masks: Tensor = self.head(self.pool(boxes, counts, levels), labels)
         return masks
 
 
@@ -97,7 +83,7 @@ def stages(model: MaskRCNN, canvas: Tensor, sizes: Tensor, kept: int) -> Iterato
     proposals, _, counts = propose.outputs()
     pool = _pooling(model, proposals, counts, levels[: model.levels])
     yield pool
-    head = Stage("box head", BoxLayers(model), pool.outputs())
+    head = Stage("box head", model.box_head, pool.outputs())
     yield head
     select = _selecting(model, *head.outputs(), proposals, counts, sizes)
     yield select
@@ -115,13 +101,11 @@ def _proposing(model: MaskRCNN, sizes: Tensor, maps: tuple[Tensor, ...]) -> Stag
 
 
 def _pooling(model: MaskRCNN, proposals: Tensor, counts: Tensor, levels: tuple[Tensor, ...]) -> Stage:
-    options = model.box_head.pooling
-    return Stage("box pooling", lambda *given: ops.pyramid_roi_align(*given, **options), (proposals, counts, *levels))
+    return Stage("box pooling", lambda p, c, *maps: model.pool_boxes(p, c, maps), (proposals, counts, *levels))
 
 
 def _selecting(model: MaskRCNN, *given: Tensor) -> Stage:
-    options = model.box_head.selection
-    return Stage("select", lambda *inputs: ops.select_detections(*inputs, **options), given)
+    return Stage("select", lambda *inputs: model.select(*inputs), given)
 
 
 def _encoding(probs: Tensor, boxes: Tensor, image_sizes: Tensor) -> Stage:

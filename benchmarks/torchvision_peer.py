@@ -9,13 +9,13 @@ from torch import Tensor
 from benchmarks.made_up import Network
 from benchmarks.op_cases import peer_module
 from benchmarks.timing import Work
-from export.torchvision_names import foreign_name
+from export.names.torchvision import TABLE
 
 
 def peer_model(network: Network) -> Any | None:
     """``maskrcnn_resnet50_fpn`` holding these weights; None where torchvision or that architecture is not there."""
     detection = peer_module("torchvision.models.detection")
-    if detection is None or network.architecture.depths != (3, 4, 6, 3):
+    if detection is None or network.architecture.body.depths != (3, 4, 6, 3):
         return None
     rules = network.conventions.preprocessing
     model = detection.maskrcnn_resnet50_fpn(
@@ -26,7 +26,7 @@ def peer_model(network: Network) -> Any | None:
         max_size=rules.max_size,
     ).eval()
     missing, unexpected = model.load_state_dict(
-        {foreign_name(name): tensor for name, tensor in network.weights.items()}, strict=False
+        {TABLE.foreign(name): tensor for name, tensor in network.weights.items()}, strict=False
     )
     lacking = [name for name in missing if not name.endswith("num_batches_tracked")]
     if lacking or unexpected:

@@ -4,15 +4,16 @@ import argparse
 import sys
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
-from export.class_names import read_class_names
-from export.conventions import Conventions
+from export.choices import Choices
+from export.class_names import class_list_names
+from export.download import resolve
 from export.errors import ExportError
+from export.inspection import inspect
+from export.kinds import Format
 from export.pipeline import Export, run
-from export.presets import PRESETS, preset
 from export.serving import Device, Serving
 from export.verify import Proof
 from handler.gpu.settings import DTYPES
@@ -20,22 +21,31 @@ from handler.gpu.settings import DTYPES
 MANUAL = """\
 Turn a trained Mask R-CNN checkpoint into one self-contained .mar for TorchServe.
 
-The checkpoint is a state dict of torchvision's MaskRCNN with a ResNet-FPN body (any depth, width and number of
-classes), bare or nested under "model". Its shapes tell the architecture. What they cannot tell, a preset does; every
-number of a preset can be overridden below. Nothing is written unless the traced model answers like the original
-in a fresh process, on sizes and batches it was not traced with.
+The checkpoint is one of torchvision, Detectron2, maskrcnn-benchmark or the Caffe2 Detectron, a file or the name of a
+published one. Its keys tell the framework and its shapes the architecture. What they cannot tell, a preset does, or the
+framework's own config; every number of a preset can be overridden below. Nothing is written unless the traced model
+answers like the original in a fresh process, on sizes and batches it was not traced with.
+
+`python -m export inspect FILE` says what a checkpoint is, what was inferred and what must be given; it writes nothing.
 """
 
 PRESETS_HELP = """\
-presets:
-  torchvision          a training of your own with torchvision's defaults (norm eps 1e-5)
-  torchvision-coco-v1  the published maskrcnn_resnet50_fpn weights (norm eps 0, 91 COCO names)
-  demo                 demo/shapes.pth (pictures of 240-400 pixels, 5 names)
+presets (without one: the first of the checkpoint's framework):
+  torchvision                  a training of your own with torchvision's defaults (norm eps 1e-5)
+  torchvision-coco-v1, -v2     the published weights (v1: norm eps 0), 91 COCO names
+  detectron2                   Detectron2's defaults for the FPN, C4 or DC5 that the keys show
+  maskrcnn-benchmark           its defaults, suppressing as on a GPU (IoU above the threshold)
+  maskrcnn-benchmark-cpu       the same as on a CPU (at or above it)
+  demo                         demo/shapes.pth (pictures of 240-400 pixels, 5 names)
+  and every Mask and Faster R-CNN config by its own name: COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x,
+  LVISv1-InstanceSegmentation/mask_rcnn_R_50_FPN_1x, e2e_mask_rcnn_R_50_FPN_1x, gn_baselines/..., caffe2/...
 
 examples:
   python -m export demo/shapes.pth --preset demo --name shapes
-  python -m export maskrcnn_resnet50_fpn_coco-bf2d0c1e.pth --preset torchvision-coco-v1 --name coco
+  python -m export coco --name coco
   python -m export runs/7/model_25.pth --name cells --labels cells.txt --score-threshold 0.3 --max-detections 300
+  python -m export model_final_f10217.pkl --preset COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x --name coco
+  python -m export output/model_final.pth --config output/config.yaml --labels names.txt --name mine
 """
 
 
@@ -46,8 +56,13 @@ def main(arguments: Sequence[str]) -> int:
         0, or 2 with one message where something of the user's does not fit.
     """
     warnings.filterwarnings("ignore", category=DeprecationWarning, message="`torch.jit")
-    options = parser().parse_args(arguments)
+    inspecting = arguments[:1] == ["inspect"]
+    options = parser().parse_args(arguments[1:] if inspecting else arguments)
     try:
+        if inspecting:
+            found = resolve(options.checkpoint)
+            print(inspect(found.path, choices_of(options, found.preset)))
+            return 0
         path, proof = run(export_of(options))
     except (ExportError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -64,12 +79,8 @@ def parser() -> argparse.ArgumentParser:
         epilog=PRESETS_HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    made.add_argument("checkpoint", type=Path, help="the trained weights, a .pth or .pt file")
-    made.add_argument(
-        "--preset", default="torchvision", choices=PRESETS, help="how it was trained (default: torchvision)"
-    )
+    _add_choices(made)
     made.add_argument("--name", help="name of the model in the URL and of the file (default: that of the checkpoint)")
-    made.add_argument("--labels", type=Path, metavar="FILE", help="class names: one a line or JSON, background first")
     made.add_argument("--out", type=Path, default=Path("model_store"), help="folder of the .mar (default: model_store)")
     _add_network_options(made.add_argument_group("as in training; the preset's value if left out"))
     _add_answer_options(made.add_argument_group("answers; the preset's value if left out"))
@@ -77,11 +88,26 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+def _add_choices(made: argparse.ArgumentParser) -> None:
+    made.add_argument("checkpoint", help="the trained weights (.pth, .pt or .pkl), or the name of published ones")
+    made.add_argument("--format", choices=get_args(Format), help="whose names the weights have (default: recognised)")
+    made.add_argument("--preset", metavar="NAME", help="how it was trained (default: by the format)")
+    made.add_argument("--config", type=Path, metavar="YAML", help="the same, from the framework's own config")
+    made.add_argument(
+        "--labels",
+        type=Path,
+        metavar="FILE",
+        help="class names: one a line, or JSON; or one of the lists " + ", ".join(class_list_names()),
+    )
+
+
 def _add_network_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--norm-eps", type=_at_least_zero, metavar="EPS", help="added to the variance of every norm")
     group.add_argument("--min-size", type=_count, metavar="PIXELS", help="shorter side of a resized picture")
     group.add_argument("--max-size", type=_count, metavar="PIXELS", help="limit of its longer side")
-    group.add_argument("--anchor-sizes", type=_floats, metavar="A,B,...", help="side of the anchors of each level")
+    group.add_argument(
+        "--anchor-sizes", type=_levels, metavar="A,B,...", help="side of the anchors of each level, A/B/... for several"
+    )
     group.add_argument("--anchor-ratios", type=_floats, metavar="A,B,...", help="their heights over widths")
 
 
@@ -133,30 +159,40 @@ def export_of(options: argparse.Namespace) -> Export:
         options.dtype,
     )
     serving.device_type()  # refuses what cannot be served before the minutes of an export
-    name = options.name or options.checkpoint.stem
-    return Export(options.checkpoint, name, _conventions(options), serving, options.out)
+    found = resolve(options.checkpoint)
+    choices = choices_of(options, found.preset)
+    name = options.name or (found.published or options.checkpoint if found.published else found.path.stem)
+    return Export(found.path, name, choices, serving, options.out)
 
 
-def _conventions(options: argparse.Namespace) -> Conventions:
-    made = (
-        preset(options.preset)
-        .with_options("body", norm_eps=options.norm_eps)
-        .with_options("preprocessing", min_size=options.min_size, max_size=options.max_size)
-        .with_options(
-            "proposals",
-            anchor_sizes=options.anchor_sizes,
-            anchor_ratios=options.anchor_ratios,
-            pre_nms_top_n=options.pre_nms_top_n,
-            post_nms_top_n=options.post_nms_top_n,
-        )
-        .with_options(
-            "detections",
-            score_threshold=options.score_threshold,
-            max_detections=options.max_detections,
-            nms_threshold=options.nms_threshold,
-        )
+def choices_of(options: argparse.Namespace, preset: str | None = None) -> Choices:
+    """What the options say about the checkpoint.
+
+    Args:
+        options: Parsed.
+        preset: That of a published checkpoint, where the options name neither a preset nor a config.
+    """
+    return Choices(
+        format=options.format,
+        preset=options.preset or (None if options.config else preset),
+        config=options.config,
+        labels=options.labels,
+        changes={
+            "body": {"norm_eps": options.norm_eps},
+            "preprocessing": {"min_size": options.min_size, "max_size": options.max_size},
+            "proposals": {
+                "anchor_sizes": options.anchor_sizes,
+                "anchor_ratios": options.anchor_ratios,
+                "pre_nms_top_n": options.pre_nms_top_n,
+                "post_nms_top_n": options.post_nms_top_n,
+            },
+            "detections": {
+                "score_threshold": options.score_threshold,
+                "max_detections": options.max_detections,
+                "nms_threshold": options.nms_threshold,
+            },
+        },
     )
-    return replace(made, class_names=read_class_names(options.labels)) if options.labels else made
 
 
 def _closing(path: Path, proof: Proof) -> str:
@@ -190,3 +226,7 @@ def _share(text: str) -> float:
 
 def _floats(text: str) -> tuple[float, ...]:
     return tuple(float(part) for part in text.split(","))
+
+
+def _levels(text: str) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(float(size) for size in level.split("/")) for level in text.split(","))

@@ -5,21 +5,20 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from export import archive, trace
-from export.architecture import Architecture
 from export.checkpoint import Checkpoint, load_checkpoint
-from export.class_names import fitting_class_names
-from export.conventions import Conventions
+from export.choices import Choices, Decision, decide
+from export.description import summary
 from export.model import MaskRCNN
 from export.proof_cases import proof_cases
 from export.serving import Serving
 from export.verify import Proof, verify
-from export.weights import import_torchvision
+from export.weights import Imported, import_weights
 from handler.model_card import ModelCard
 
 VERSION = "1.0"
@@ -34,14 +33,14 @@ class Export:
     Attributes:
         checkpoint: The file with the weights.
         name: Name of the model.
-        conventions: What the checkpoint cannot say.
+        choices: What the user says of it.
         serving: What goes into ``model-config.yaml``.
         store: Folder of the ``.mar``.
     """
 
     checkpoint: Path
     name: str
-    conventions: Conventions
+    choices: Choices
     serving: Serving
     store: Path
 
@@ -58,33 +57,37 @@ def run(asked: Export) -> tuple[Path, Proof]:
     archive.check_name(asked.name)
     with step(f"read {asked.checkpoint}"):
         checkpoint = load_checkpoint(asked.checkpoint)
-        weights, architecture = import_torchvision(checkpoint.tensors)
-        names = fitting_class_names(asked.conventions.class_names, architecture.classes)
-    with step(f"build the model: {summary(architecture)}"):
-        model = MaskRCNN(weights, architecture, asked.conventions)
+        imported = import_weights(checkpoint.tensors, asked.choices.format)
+        decision = decide(asked.choices, imported)
+    with step(f"build the model: {summary(imported.architecture)}; conventions: {decision.origin}"):
+        model = MaskRCNN(imported.weights, imported.architecture, decision.conventions)
     with TemporaryDirectory(prefix="export-") as scratch:
         traced, staged = Path(scratch, archive.TRACE), Path(scratch, "archive")
         staged.mkdir()
         with step("trace it"):
             trace.save(trace.trace(model), traced)
         with step("prove the trace in a fresh process: other sizes, batches 1-8, blank pictures, other dtypes"):
-            proof = verify(model, traced, proof_cases(asked.conventions.preprocessing, architecture))
+            proof = verify(model, traced, proof_cases(imported.architecture, decision.conventions))
         with step(f"pack {asked.store / asked.name}.mar"):
-            card = model_card(checkpoint, architecture, asked.conventions, names, proof)
+            card = model_card(checkpoint, imported, decision, proof)
             archive.stage(staged, traced, card, asked.serving.to_yaml())
             return archive.archive(staged, asked.name, VERSION, asked.store), proof
 
 
-def model_card(
-    checkpoint: Checkpoint, architecture: Architecture, conventions: Conventions, names: tuple[str, ...], proof: Proof
-) -> ModelCard:
+def model_card(checkpoint: Checkpoint, imported: Imported, decision: Decision, proof: Proof) -> ModelCard:
     """Everything that the archive says about itself."""
+    conventions = decision.conventions
     return ModelCard(
-        class_names=names,
+        class_names=decision.class_names,
         preprocessing=conventions.preprocessing,
-        postprocessing=conventions.postprocessing(),
-        source={"file": checkpoint.file_name, "sha256": checkpoint.sha256, "format": "torchvision"},
-        architecture=asdict(architecture),
+        postprocessing=replace(conventions.postprocessing(), masks=imported.architecture.mask is not None),
+        source={
+            "file": checkpoint.file_name,
+            "sha256": checkpoint.sha256,
+            "format": imported.format,
+            "conventions": [decision.origin, *decision.notes],
+        },
+        architecture=asdict(imported.architecture) | {"summary": summary(imported.architecture)},
         conventions={
             section: values
             for section, values in asdict(conventions).items()
@@ -104,12 +107,6 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def summary(a: Architecture) -> str:
-    """One line on an architecture."""
-    layers = sum(a.depths) * (3 if a.block == "bottleneck" else 2) + 2
-    return f"ResNet-{layers} ({a.block} blocks {list(a.depths)}), FPN {a.fpn_channels}, {a.classes} classes"
 
 
 @contextmanager

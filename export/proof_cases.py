@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from export.architecture import Architecture
+from export.conventions import Conventions
 from handler.model_card import Preprocessing
 
 # Batch and canvas sides. Every batch from 1 to 8, wide and tall, and one canvas that is no multiple of 32.
@@ -41,21 +42,21 @@ class Case:
     device: str = "cpu"
 
 
-def proof_cases(preprocessing: Preprocessing, architecture: Architecture) -> list[Case]:
+def proof_cases(architecture: Architecture, conventions: Conventions) -> list[Case]:
     """All cases, the same ones each time.
 
     Args:
-        preprocessing: Gives the range of values that the network was trained on.
-        architecture: Gives the shapes of the levels that ``segment`` takes.
+        architecture: Gives the shapes of the maps that ``segment`` takes.
+        conventions: Give the range of values that the network was trained on.
     """
     generator = torch.Generator().manual_seed(2017)
-    cases = [_scene_case(*canvas, preprocessing, generator) for canvas in CANVASES]
+    cases = [_scene_case(*canvas, conventions.preprocessing, generator) for canvas in CANVASES]
     blank = torch.zeros(2, 3, 128, 96)
     cases.append(Case("blank pictures", "forward", (blank, torch.tensor([[128, 96], [100, 90]]))))
     cases.append(Case("pictures of one pixel", "forward", (torch.zeros(2, 3, 32, 32), torch.ones(2, 2).long())))
     cases.append(Case("detect", "detect", cases[1].inputs))
-    cases.append(_segment_case("masks of no box", 0, 0, architecture, generator))
-    cases.append(_segment_case("masks of boxes and padding", 7, 3, architecture, generator))
+    cases.append(_segment_case("masks of no box", 0, 0, architecture, conventions, generator))
+    cases.append(_segment_case("masks of boxes and padding", 7, 3, architecture, conventions, generator))
     return cases
 
 
@@ -83,14 +84,16 @@ def scene(height: int, width: int, generator: torch.Generator) -> Tensor:
     return picture.clamp(0, 1)
 
 
-def _segment_case(name: str, boxes: int, padding: int, a: Architecture, generator: torch.Generator) -> Case:
+def _segment_case(
+    name: str, boxes: int, padding: int, a: Architecture, conventions: Conventions, generator: torch.Generator
+) -> Case:
     """Boxes on two pictures, as a caller that knows what it wants would give them."""
     corners = 100 * torch.rand(boxes + padding, 2, generator=generator)
     sides = 1 + 100 * torch.rand(boxes + padding, 2, generator=generator)
-    labels = torch.randint(a.classes, (boxes + padding,), generator=generator)
+    labels = torch.randint(a.classes - 1, (boxes + padding,), generator=generator)  # of every framework
     counts = torch.tensor([boxes // 2, boxes - boxes // 2])
     levels = [
-        torch.randn(2, a.fpn_channels, -(-192 // stride), -(-224 // stride), generator=generator)
-        for stride in a.strides[: a.levels]
+        torch.randn(2, a.map_channels, -(-192 // stride), -(-224 // stride), generator=generator)
+        for stride in a.strides(conventions.body.last_dilation)[: a.pooled_levels]
     ]
     return Case(name, "segment", (torch.cat([corners, corners + sides], dim=1), labels, counts, *levels))

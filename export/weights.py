@@ -1,120 +1,105 @@
-"""Canonical weights: which ones an architecture has, and that a checkpoint has exactly these."""
+"""Canonical weights: renamed, complete, and free of what would make every answer NaN."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from torch import Tensor
 
-from export.architecture import Architecture, read_architecture
+from export.architecture import Architecture
+from export.description import summary
 from export.errors import ExportError
-from export.torchvision_names import foreign_name, to_canonical
+from export.expected_shapes import expected_shapes
+from export.kinds import Format
+from export.names.table import NameTable
+from export.recognise import TABLES, recognise, refuse_other_networks
+from export.shapes import read_architecture
 
-Row = tuple[str, tuple[int, ...]]
+# Canonical names of what a checkpoint tells of its training: no weights of the network.
+_TRAINED = "trained."
 
 
-def import_torchvision(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Architecture]:
-    """Rename the weights of a torchvision checkpoint and check that they are complete.
+@dataclass(frozen=True)
+class Imported:
+    """A checkpoint that is understood.
+
+    Attributes:
+        weights: Canonical name to tensor, exactly those of the architecture.
+        architecture: What their shapes say.
+        format: Whose names they had.
+        trained: What the checkpoint tells of its training: ``mean``, ``std``, ``anchors0`` and so on, if anything.
+    """
+
+    weights: dict[str, Tensor]
+    architecture: Architecture
+    format: Format
+    trained: dict[str, Tensor]
+
+
+def import_weights(tensors: Mapping[str, Tensor], format_: Format | None = None) -> Imported:
+    """Rename the weights of a checkpoint and check that they are complete.
 
     Args:
-        tensors: torchvision name to tensor, of any float dtype.
-
-    Returns:
-        Canonical name to tensor, and what the shapes say.
+        tensors: Name to tensor, of any float dtype, as the framework wrote them.
+        format_: Whose names they are; recognised without it.
 
     Raises:
-        ExportError: A key is missing, unexpected, doubled, misshapen or not of floats.
+        ExportError: They are of another kind of network, or a key is missing, unexpected, doubled, misshapen or not of
+            floats.
     """
-    weights = to_canonical(dict(tensors))
-    architecture = read_architecture(weights)
-    check_complete(weights, architecture)
-    return weights, architecture
+    refuse_other_networks(tensors.keys())
+    format_ = format_ or recognise(tensors.keys())
+    table = TABLES[format_]
+    canonical = table.to_canonical(tensors)
+    trained = {name: tensor for name, tensor in canonical.items() if name.startswith(_TRAINED)}
+    weights = {name: tensor for name, tensor in canonical.items() if name not in trained}
+    architecture = read_architecture(weights, table)
+    check_complete(weights, architecture, table)
+    return Imported(weights, architecture, format_, {n.removeprefix(_TRAINED): t for n, t in trained.items()})
 
 
-def check_complete(weights: Mapping[str, Tensor], architecture: Architecture) -> None:
+def check_complete(weights: Mapping[str, Tensor], architecture: Architecture, table: NameTable) -> None:
     """Refuse weights that are not exactly the architecture's.
 
     Raises:
         ExportError: Names the first key that is missing, unexpected, misshapen or not of finite floats.
     """
+    _check_outputs(architecture, table)
     expected = dict(expected_shapes(architecture))
     for name, shape in expected.items():
         if name not in weights:
-            raise ExportError(f"missing key {foreign_name(name)}: expected {shape}, found nothing; is the file whole?")
-        _check_tensor(name, weights[name], shape)
+            raise ExportError(f"missing key {table.foreign(name)}: expected {shape}, found nothing; is the file whole?")
+        _check_tensor(table.foreign(name), weights[name], shape)
+        if name.endswith(".variance") and bool((weights[name].float() < 0).any()):  # every answer would be NaN
+            raise ExportError(f"key {table.foreign(name)} holds a negative variance: is the file damaged?")
     for name in weights.keys() - expected.keys():
         raise ExportError(
-            f"unexpected key {foreign_name(name)}: found {tuple(weights[name].shape)}, but the other shapes "
-            f"describe a network without it ({architecture.block} blocks, {architecture.depths} per stage)"
+            f"unexpected key {table.foreign(name)}: found {tuple(weights[name].shape)}, but the other shapes describe "
+            f"a network without it ({summary(architecture)})"
         )
 
 
-def _check_tensor(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
+def _check_tensor(foreign: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
     if tuple(tensor.shape) != shape:
         raise ExportError(
-            f"misshapen key {foreign_name(name)}: expected {shape}, found {tuple(tensor.shape)}; "
+            f"misshapen key {foreign}: expected {shape}, found {tuple(tensor.shape)}; "
             "heads replaced for another number of classes must all be replaced together"
         )
     if not tensor.is_floating_point():
-        raise ExportError(f"key {foreign_name(name)} must hold floats, found {tensor.dtype}; is the file quantised?")
+        raise ExportError(f"key {foreign} must hold floats, found {tensor.dtype}; is the file quantised?")
     if not bool(tensor.float().isfinite().all()):
-        raise ExportError(f"key {foreign_name(name)} holds NaN or infinity: did the training diverge?")
-    if name.endswith(".variance") and bool((tensor.float() < 0).any()):  # every answer would be NaN, and so empty
-        raise ExportError(f"key {foreign_name(name)} holds a negative variance: is the file damaged?")
+        raise ExportError(f"key {foreign} holds NaN or infinity: did the training diverge?")
 
 
-def expected_shapes(architecture: Architecture) -> Iterator[Row]:
-    """Canonical name and shape of every weight of an architecture."""
-    yield from _conv_norm("body.stem.conv", "body.stem.norm", (architecture.stem_channels, 3, 7, 7))
-    for stage, depth in enumerate(architecture.depths):
-        for block in range(depth):
-            yield from _block(architecture, stage, block)
-    yield from _fpn_and_rpn(architecture)
-    yield from _box_head(architecture)
-    yield from _mask_head(architecture)
-
-
-def _affine(name: str, *shape: int, outputs: int | None = None) -> Iterator[Row]:
-    yield f"{name}.weight", shape
-    yield f"{name}.bias", (shape[0] if outputs is None else outputs,)
-
-
-def _conv_norm(conv: str, norm: str, shape: tuple[int, ...]) -> Iterator[Row]:
-    yield f"{conv}.weight", shape
-    for part in ("weight", "bias", "mean", "variance"):
-        yield f"{norm}.{part}", (shape[0],)
-
-
-def _block(a: Architecture, stage: int, block: int) -> Iterator[Row]:
-    name = f"body.stage{stage + 1}.{block}"
-    entering, inner, leaving = a.in_channels(stage, block), a.inner_channels[stage], a.stage_channels[stage]
-    shapes: tuple[tuple[int, ...], ...] = ((inner, entering, 3, 3), (leaving, inner, 3, 3))
-    if a.block == "bottleneck":
-        shapes = ((inner, entering, 1, 1), (inner, inner // a.groups, 3, 3), (leaving, inner, 1, 1))
-    for number, shape in enumerate(shapes, start=1):
-        yield from _conv_norm(f"{name}.conv{number}", f"{name}.norm{number}", shape)
-    if a.has_shortcut(stage, block):
-        yield from _conv_norm(f"{name}.shortcut.conv", f"{name}.shortcut.norm", (leaving, entering, 1, 1))
-
-
-def _fpn_and_rpn(a: Architecture) -> Iterator[Row]:
-    for level, stage in enumerate(a.lateral_stages):
-        yield from _affine(f"fpn.lateral{level}", a.fpn_channels, a.stage_channels[stage], 1, 1)
-        yield from _affine(f"fpn.output{level}", a.fpn_channels, a.fpn_channels, 3, 3)
-    yield from _affine("rpn.conv", a.fpn_channels, a.fpn_channels, 3, 3)
-    yield from _affine("rpn.objectness", a.anchors_per_cell, a.fpn_channels, 1, 1)
-    yield from _affine("rpn.deltas", 4 * a.anchors_per_cell, a.fpn_channels, 1, 1)
-
-
-def _box_head(a: Architecture) -> Iterator[Row]:
-    yield from _affine("box.fc6", a.box_features[0], a.fpn_channels * a.box_pool**2)
-    yield from _affine("box.fc7", a.box_features[1], a.box_features[0])
-    yield from _affine("box.scores", a.classes, a.box_features[1])
-    yield from _affine("box.deltas", 4 * a.classes, a.box_features[1])
-
-
-def _mask_head(a: Architecture) -> Iterator[Row]:
-    channels = (a.fpn_channels, *a.mask_convs)
-    for number, (entering, leaving) in enumerate(zip(channels, a.mask_convs, strict=False)):
-        yield from _affine(f"mask.conv{number}", leaving, entering, 3, 3)
-    # A transposed convolution keeps its inputs first.
-    yield from _affine("mask.deconv", channels[-1], a.mask_hidden, 2, 2, outputs=a.mask_hidden)
-    yield from _affine("mask.logits", a.classes, a.mask_hidden, 1, 1)
+def _check_outputs(a: Architecture, table: NameTable) -> None:
+    """Refuse heads that do not agree on the number of classes."""
+    classes, causes = a.classes, "heads replaced for another number of classes must all be replaced together"
+    if a.box.deltas not in (4, 4 * (classes - 1), 4 * classes):
+        raise ExportError(
+            f"misshapen key {table.foreign('box.0.deltas.weight')}: expected {4 * classes} outputs for {classes} "
+            f"classes (or {4 * classes - 4} without the background's, or 4 for all), found {a.box.deltas}; {causes}"
+        )
+    if a.mask and a.mask.masks not in (1, classes - 1, classes):
+        raise ExportError(
+            f"misshapen key {table.foreign('mask.logits.weight')}: expected {classes} outputs for {classes} classes "
+            f"(or {classes - 1} without the background's, or 1 for all), found {a.mask.masks}; {causes}"
+        )

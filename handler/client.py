@@ -94,7 +94,8 @@ def table(detections: Sequence[Mapping[str, Any]]) -> str:
     lines = [f"{'class':<16} {'score':>6} {'x1':>8} {'y1':>8} {'x2':>8} {'y2':>8} {'mask px':>9}"]
     for each in detections:
         corners = " ".join(f"{corner:8.1f}" for corner in each["box"])
-        lines.append(f"{each['class']:<16} {each['score']:6.3f} {corners} {int(decode_mask(each['mask']).sum()):9}")
+        area = int(decode_mask(each["mask"]).sum()) if "mask" in each else "-"
+        lines.append(f"{each['class']:<16} {each['score']:6.3f} {corners} {area:>9}")
     return "\n".join(lines)
 
 

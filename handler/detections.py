@@ -15,7 +15,8 @@ class Detections:
         boxes: (N, 4) float32 on the CPU, x1 y1 x2 y2.
         scores: (N,) float32 on the CPU.
         labels: (N,) int64 on the CPU, positions in the model card's ``class_names``.
-        masks: One run-length string an instance, as COCO's ``counts``; its ``size`` is [height, width].
+        masks: One run-length string an instance, as COCO's ``counts``; its ``size`` is [height, width]. None of a
+            model that finds boxes only.
     """
 
     height: int
@@ -23,15 +24,15 @@ class Detections:
     boxes: Tensor
     scores: Tensor
     labels: Tensor
-    masks: tuple[str, ...]
+    masks: tuple[str, ...] | None
 
     def __post_init__(self) -> None:
-        lengths = {len(self.boxes), len(self.scores), len(self.labels), len(self.masks)}
+        lengths = {len(each) for each in (self.boxes, self.scores, self.labels, self.masks) if each is not None}
         if len(lengths) != 1:
             raise ValueError(f"boxes, scores, labels and masks must have one length, got {sorted(lengths)}")
 
     def __len__(self) -> int:
-        return len(self.masks)
+        return len(self.scores)
 
 
 def unpack_masks(counts: Tensor, offsets: Tensor) -> list[str]:
@@ -47,7 +48,7 @@ def unpack_masks(counts: Tensor, offsets: Tensor) -> list[str]:
 
 
 def split(
-    image_sizes: Tensor, counts: Tensor, boxes: Tensor, scores: Tensor, labels: Tensor, masks: list[str]
+    image_sizes: Tensor, counts: Tensor, boxes: Tensor, scores: Tensor, labels: Tensor, masks: list[str] | None
 ) -> list[Detections]:
     """Cut the rows of several pictures, one after the other, into one answer a picture.
 
@@ -57,11 +58,13 @@ def split(
         boxes: (K, 4) of all pictures, and so on.
         scores: (K,).
         labels: (K,).
-        masks: K of them.
+        masks: K of them; None of a model that finds boxes only.
     """
     ends = counts.cumsum(0)
     spans = [slice(end - count, end) for end, count in zip(ends.tolist(), counts.tolist(), strict=True)]
     return [
-        Detections(height, width, boxes[span], scores[span], labels[span], tuple(masks[span]))
+        Detections(
+            height, width, boxes[span], scores[span], labels[span], None if masks is None else tuple(masks[span])
+        )
         for (height, width), span in zip(image_sizes.tolist(), spans, strict=True)
     ]

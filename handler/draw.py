@@ -72,7 +72,8 @@ def draw_detections(image: Image.Image, detections: Sequence[Mapping[str, Any]],
     pixels = _enlarged(np.array(image.convert("RGB")), scale)  # (H, W, 3) uint8
     coloured = list(zip(detections, cycle(COLOURS), strict=False))
     for detection, colour in reversed(coloured):  # the best lies on top
-        _tint(pixels, _enlarged(decode_mask(detection["mask"]), scale), colour)
+        if "mask" in detection:  # a Faster R-CNN's have none
+            _tint(pixels, _enlarged(decode_mask(detection["mask"]), scale), colour)
     drawn = Image.fromarray(pixels)
     pencil = ImageDraw.Draw(drawn)
     for detection, colour in reversed(coloured):

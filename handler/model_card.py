@@ -61,6 +61,7 @@ class Postprocessing:
         paste_rule: See ``ops.paste_masks``.
         paste_inclusive: A pixel at the mask threshold belongs to the instance.
         mask_threshold: Probability that makes a pixel part of an instance.
+        masks: The model finds masks; a Faster R-CNN finds boxes only.
     """
 
     score_threshold: float
@@ -69,6 +70,7 @@ class Postprocessing:
     paste_rule: PasteRule
     paste_inclusive: bool
     mask_threshold: float = 0.5
+    masks: bool = True
 
 
 @dataclass(frozen=True)

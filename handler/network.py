@@ -47,6 +47,11 @@ class Network:
         self._score_threshold = post.score_threshold if settings.score_threshold is None else settings.score_threshold
         self._mask_threshold = post.mask_threshold if settings.mask_threshold is None else settings.mask_threshold
 
+    @property
+    def finds_masks(self) -> bool:
+        """Whether there is a second half; a Faster R-CNN has none."""
+        return self._post.masks
+
     def place(self, images: Sequence[Tensor], sizes: Tensor, canvas: Size) -> Tensor:
         """Lay pictures on a canvas.
 

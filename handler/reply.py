@@ -28,7 +28,8 @@ def detections_as_json(
     Returns:
         JSON: ``model``, ``version``, ``image`` with ``width`` and ``height``, and ``detections``, best first, each
         with ``label``, ``class``, ``score`` (6 decimals), ``box`` [x1, y1, x2, y2] in pixels (3 decimals) and
-        ``mask``, COCO's compressed run lengths, which ``pycocotools.mask.decode`` takes as they are.
+        ``mask``, COCO's compressed run lengths, which ``pycocotools.mask.decode`` takes as they are. A Faster R-CNN's
+        have no ``mask``.
 
     Raises:
         BadImageError: The reply would be longer than ``max_bytes``.
@@ -44,7 +45,7 @@ def detections_as_json(
     if len(reply) > max_bytes:
         raise BadImageError(
             "reply_too_long",
-            f"the reply with {len(detections)} masks has {len(reply):,} bytes, the limit is {max_bytes:,}",
+            f"the reply with {len(detections)} detections has {len(reply):,} bytes, the limit is {max_bytes:,}",
             "send a smaller picture, or raise score_threshold or max_reply_bytes in model-config.yaml",
             HTTPStatus.UNPROCESSABLE_ENTITY,
         )
@@ -67,16 +68,16 @@ def to_json(value: object) -> bytes:
 
 def _instances(detections: Detections, class_names: Sequence[str]) -> list[dict[str, Any]]:
     size = [detections.height, detections.width]
-    rows = zip(
-        detections.labels.tolist(), detections.scores.tolist(), detections.boxes.tolist(), detections.masks, strict=True
-    )
-    return [
+    rows = zip(detections.labels.tolist(), detections.scores.tolist(), detections.boxes.tolist(), strict=True)
+    instances: list[dict[str, Any]] = [
         {
             "label": label,
             "class": class_names[label],
             "score": round(score, SCORE_DECIMALS),
             "box": [round(corner, BOX_DECIMALS) for corner in box],
-            "mask": {"size": size, "counts": counts},
         }
-        for label, score, box, counts in rows
+        for label, score, box in rows
     ]
+    for instance, counts in zip(instances, detections.masks or (), strict=detections.masks is not None):
+        instance["mask"] = {"size": size, "counts": counts}
+    return instances

@@ -47,7 +47,7 @@ class Segmented:
     boxes: Tensor  # (K, 4), and so on, on the CPU
     scores: Tensor
     labels: Tensor
-    masks: tuple[Tensor, Tensor, Tensor] | None  # what ``Network.encode`` takes, on the device; None: no detections
+    masks: tuple[Tensor, Tensor, Tensor] | None  # what ``Network.encode`` takes, on the device; None: none to be found
     beside: AbstractContextManager[None]  # where to encode them
 
 
@@ -109,7 +109,7 @@ class Steps:
         kept = found_kept[: len(started.image_sizes)] if kept is None else kept
         rows, counts = kept.flatten().nonzero().flatten(), kept.sum(1)  # (K,), (N,)
         masks = None
-        if len(rows):
+        if len(rows) and self._network.finds_masks:
             with timed(observe, "maskrcnn_segment_seconds"):
                 masks = self._masks(started, rows, counts)
         boxes, scores, labels = (each.flatten(0, 1).index_select(0, rows) for each in (boxes, scores, labels))
@@ -128,7 +128,7 @@ class Steps:
 
     def finish(self, segmented: Segmented, observe: Observe) -> list[Detections]:
         """Wait for the masks; one answer a picture."""
-        masks: list[str] = []
+        masks: list[str] | None = [] if self._network.finds_masks else None
         if segmented.masks is not None:
             with timed(observe, "maskrcnn_encode_seconds"), segmented.beside:
                 masks = unpack_masks(*self._lane.download(self._network.encode(*segmented.masks))())

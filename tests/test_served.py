@@ -70,7 +70,7 @@ def test_one_picture(server: TorchServe) -> None:
 @torch.inference_mode()
 def test_the_masks_are_those_of_the_eager_model(server: TorchServe) -> None:
     """Computed with PyTorch's own resize and whole planes, without the trace and the handler."""
-    model, rules = eager_demo_model(), preset("demo").preprocessing
+    model, rules = eager_demo_model(), preset("demo", "fpn").preprocessing
     mean, std = (torch.tensor(values)[:, None, None] for values in (rules.mean, rules.std))
     for path in PICTURES[:6]:
         with Image.open(path) as image:

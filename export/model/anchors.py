@@ -20,7 +20,12 @@ def cell_anchors(rules: Proposals, strides: Sequence[int]) -> Tensor:
         (L, A, 4) float32, x1 y1 x2 y2 in canvas pixels.
     """
     levels = zip(rules.anchor_sizes, strides, strict=True)
-    return torch.stack([_MAKERS[rules.anchor_rounding](size, rules.anchor_ratios, stride) for size, stride in levels])
+    return torch.stack([_level_anchors(rules, sizes, stride) for sizes, stride in levels])
+
+
+def _level_anchors(rules: Proposals, sizes: Sequence[float], stride: int) -> Tensor:
+    by_size = torch.stack([_MAKERS[rules.anchor_rounding](size, rules.anchor_ratios, stride) for size in sizes])
+    return (by_size.transpose(0, 1) if rules.anchor_order == "ratios" else by_size).flatten(0, 1)
 
 
 def _rounded(size: float, ratios: Sequence[float], stride: int) -> Tensor:

@@ -1,24 +1,24 @@
-"""The residual body (ResNet, ResNeXt, wide ResNet) with its norms folded into the convolutions.
+"""The residual body (ResNet, ResNeXt, wide ResNet).
 
 Source: Deep Residual Learning, He et al. 2016, sections 3.3 and 4.1; the first convolution of a stage that
-strides is the 3x3 one (torchvision, "v1.5") or the first 1x1 (the paper).
+strides is the 3x3 one (torchvision, "v1.5") or the first 1x1 (the paper). Deformable ConvNets, Dai et al. 2017.
 """
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from export import conventions
-from export.architecture import Architecture
-from export.model.layers import Weights, normed_conv
+from export.architecture import Architecture, ResidualBody
+from export.model.layers import Layers
 
 
 class Block(nn.Module):
     """Two or three convolutions around an identity."""
 
-    def __init__(self, convs: list[nn.Conv2d], shortcut: nn.Conv2d | None) -> None:
+    def __init__(self, convs: list[nn.Module], shortcut: nn.Module) -> None:
         super().__init__()
         self.convs = nn.ModuleList(convs)
-        self.shortcut = nn.Identity() if shortcut is None else shortcut
+        self.shortcut = shortcut
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C', H / stride, W / stride)."""
@@ -29,15 +29,13 @@ class Block(nn.Module):
 
 
 class Body(nn.Module):
-    """Stem and stages."""
+    """Stem and stages; that of a C4's heads is left out."""
 
-    def __init__(self, weights: Weights, architecture: Architecture, rules: conventions.Body) -> None:
+    def __init__(self, layers: Layers, architecture: Architecture, body: ResidualBody, rules: conventions.Body) -> None:
         super().__init__()
-        self.stem = normed_conv(weights, "body.stem.conv", "body.stem.norm", rules.norm_eps, stride=2)
-        self.stages = nn.ModuleList(
-            nn.Sequential(*(_block(weights, architecture, rules, stage, block) for block in range(depth)))
-            for stage, depth in enumerate(architecture.depths)
-        )
+        self.stem = layers.conv("body.stem", stride=2)
+        here = [stage for stage in range(len(body.depths)) if architecture.stage_name(stage).startswith("body.")]
+        self.stages = nn.ModuleList(residual_stage(layers, architecture, body, rules, stage) for stage in here)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """(B, 3, H, W) -> one map per stage, (B, C, H / 4, W / 4) first."""
@@ -49,24 +47,42 @@ class Body(nn.Module):
         return tuple(maps)
 
 
-def _block(weights: Weights, a: Architecture, rules: conventions.Body, stage: int, block: int) -> Block:
-    name = f"body.stage{stage + 1}.{block}"
-    stride = 2 if stage > 0 and block == 0 else 1
-    count = 3 if a.block == "bottleneck" else 2
-    striding = 2 if a.block == "bottleneck" and not rules.stride_in_1x1 else 1
+def residual_stage(
+    layers: Layers, architecture: Architecture, body: ResidualBody, rules: conventions.Body, stage: int
+) -> nn.Sequential:
+    """The blocks of one stage.
 
-    def conv(number: int) -> nn.Conv2d:
-        groups = a.groups if number == 2 and a.block == "bottleneck" else 1
-        return normed_conv(
-            weights,
+    Args:
+        layers: Makes them.
+        architecture: Names the stage.
+        body: Its shape.
+        rules: Where it strides, and whether it is dilated.
+        stage: Its index.
+    """
+    name = architecture.stage_name(stage)
+    dilation = rules.last_dilation if stage == 3 else 1
+    stride = 2 if stage > 0 and dilation == 1 else 1
+    return nn.Sequential(
+        *(
+            _block(layers, f"{name}.{block}", body, rules, stride if block == 0 else 1, dilation)
+            for block in range(body.depths[stage])
+        )
+    )
+
+
+def _block(layers: Layers, name: str, body: ResidualBody, rules: conventions.Body, stride: int, dilation: int) -> Block:
+    bottleneck = body.block == "bottleneck"
+    striding = 2 if bottleneck and not rules.stride_in_1x1 else 1
+
+    def conv(number: int) -> nn.Module:
+        is_3x3 = number == 2 or not bottleneck
+        return layers.conv(
             f"{name}.conv{number}",
-            f"{name}.norm{number}",
-            rules.norm_eps,
             stride=stride if number == striding else 1,
-            groups=groups,
+            dilation=dilation if is_3x3 else 1,
+            groups=body.groups if is_3x3 else 1,
         )
 
-    shortcut = None
-    if a.has_shortcut(stage, block):
-        shortcut = normed_conv(weights, f"{name}.shortcut.conv", f"{name}.shortcut.norm", rules.norm_eps, stride=stride)
-    return Block([conv(number) for number in range(1, count + 1)], shortcut)
+    has_shortcut = layers.has(f"{name}.shortcut.weight")
+    shortcut = layers.conv(f"{name}.shortcut", stride=stride) if has_shortcut else nn.Identity()
+    return Block([conv(number) for number in range(1, 4 if bottleneck else 3)], shortcut)

@@ -1,74 +1,81 @@
-"""The box head: what each proposal shows, and where exactly.
+"""The box head: what each region shows, and where exactly.
 
-Source: Fast R-CNN, Girshick 2015, section 2; two fully connected layers as in Feature Pyramid Networks.
+Source: Fast R-CNN, Girshick 2015, section 2; two fully connected layers as in Feature Pyramid Networks, four
+convolutions as in Group Normalization, the mean of the last stage as in Deep Residual Learning.
 """
 
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 import ops
-from export.architecture import Architecture
-from export.conventions import Conventions, Pooling
-from export.model.layers import Weights, linear, linear_of
+from export import architecture
+from export.conventions import Conventions
+from export.model.layers import Layers, rectified
 
 
 class BoxHead(nn.Module):
-    """Pool, two layers, two predictors, selection."""
+    """Convolutions, fully connected layers, two predictors."""
 
-    def __init__(self, weights: Weights, architecture: Architecture, rules: Conventions) -> None:
+    def __init__(self, layers: Layers, name: str, shape: architecture.BoxHead) -> None:
         super().__init__()
-        side = architecture.box_pool
-        self.fc6 = linear_of(_for_channels_last(weights["box.fc6.weight"], side), weights["box.fc6.bias"])
-        self.fc7 = linear(weights, "box.fc7")
-        self.scores = linear(weights, "box.scores")
-        self.deltas = linear(weights, "box.deltas")
-        self.pooling = pooling_options(architecture, rules.pooling, side, rules.boxes.legacy)
-        self.selection: dict[str, Any] = {
+        self.convs = nn.ModuleList(layers.conv(f"{name}.conv{number}") for number in range(len(shape.convs)))
+        self.linears = nn.ModuleList(
+            layers.linear(f"{name}.linear{number}", 0 if number else shape.side) for number in range(len(shape.linears))
+        )
+        self.scores = layers.linear(f"{name}.scores")
+        self.deltas = layers.linear(f"{name}.deltas")
+
+    def forward(self, regions: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, C, side, side) in channels-last memory -> scores (N, classes) and deltas (N, 4 or more), float32."""
+        features = rectified(self.convs, regions)
+        # A view where the memory is channels last, as the ops and the convolutions leave it.
+        rows = features.permute(0, 2, 3, 1).flatten(1) if len(self.linears) else features.mean((2, 3))
+        rows = rectified(self.linears, rows)
+        return self.scores(rows).float(), self.deltas(rows).float()
+
+
+class Selection:
+    """From what the heads say of all regions to the detections of each picture."""
+
+    def __init__(self, rules: Conventions) -> None:
+        self._options: dict[str, Any] = {
             "score_threshold": rules.detections.score_threshold,
             "nms_threshold": rules.detections.nms_threshold,
             "max_detections": rules.detections.max_detections,
-            "box_weights": list(rules.detections.box_weights),
-            "activation": rules.detections.activation,
+            "box_weights": list(rules.detections.box_weights[-1]),
             "background_first": rules.detections.background_first,
             "min_size": rules.detections.min_size,
             "legacy": rules.boxes.legacy,
             "inclusive": rules.boxes.inclusive_nms,
         }
+        self._activation = rules.detections.activation
 
-    def logits(self, proposals: Tensor, counts: Tensor, levels: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        """Proposals (B, P, 4) -> class scores (B P, C) and box deltas (B P, 4 C), float32."""
-        pooled = ops.pyramid_roi_align(proposals, counts, *levels, **self.pooling)
-        rows = pooled.permute(0, 2, 3, 1).flatten(1)  # a view: the op writes channels last
-        features = F.relu(self.fc7(F.relu(self.fc6(rows))))
-        return self.scores(features).float(), self.deltas(features).float()
-
-    def forward(
-        self, proposals: Tensor, counts: Tensor, sizes: Tensor, levels: tuple[Tensor, ...]
+    def __call__(
+        self,
+        scores: Tensor,
+        deltas: Tensor,
+        boxes: Tensor,
+        counts: Tensor,
+        sizes: Tensor,
+        activated: bool = False,
     ) -> tuple[Tensor, ...]:
-        """Proposals -> boxes (B, D, 4), scores (B, D), labels (B, D), rows of their proposals (B, D), counts (B)."""
-        scores, deltas = self.logits(proposals, counts, levels)
-        return tuple(ops.select_detections(scores, deltas, proposals, counts, sizes, **self.selection))
+        """Boxes (B, D, 4), scores (B, D), labels (B, D), rows of their regions (B, D), counts (B).
 
+        Args:
+            scores: (B P, classes), of every region.
+            deltas: (B P, 4 or more).
+            boxes: (B, P, 4), the regions.
+            counts: (B), regions of each picture.
+            sizes: (B, 2), height and width of each picture on the canvas.
+            activated: The scores are probabilities already.
+        """
+        activation = "none" if activated else self._activation
+        return tuple(
+            ops.select_detections(scores, deltas, boxes, counts, sizes, activation=activation, **self._options)
+        )
 
-def pooling_options(architecture: Architecture, rules: Pooling, side: int, legacy: bool) -> dict[str, Any]:
-    """Keyword arguments of ``ops.pyramid_roi_align`` for one head."""
-    return {
-        "spatial_scales": [1.0 / stride for stride in architecture.strides[: architecture.levels]],
-        "pooled_height": side,
-        "pooled_width": side,
-        "sampling_ratio": rules.sampling_ratio,
-        "aligned": rules.aligned,
-        "canonical_level": rules.canonical_level,
-        "canonical_size": rules.canonical_size,
-        "ratio_epsilon": rules.ratio_epsilon,
-        "level_epsilon": rules.level_epsilon,
-        "legacy": legacy,
-    }
-
-
-def _for_channels_last(matrix: Tensor, side: int) -> Tensor:
-    """fc6 with its columns in the order (row, column, channel) of the pooled memory."""
-    return torch.unflatten(matrix, 1, (-1, side, side)).permute(0, 2, 3, 1).flatten(1)
+    def probabilities(self, scores: Tensor) -> Tensor:
+        """(N, classes) logits -> probabilities."""
+        return F.softmax(scores, dim=1) if self._activation == "softmax" else scores.sigmoid()

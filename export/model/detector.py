@@ -6,18 +6,22 @@
 import torch
 from torch import Tensor, nn
 
-from export.architecture import Architecture
+from export.architecture import Architecture, MobileNetBody
 from export.conventions import Conventions
-from export.model.body import Body
-from export.model.box_head import BoxHead
-from export.model.layers import Weights
+from export.errors import ExportError
+from export.model.body import Body, residual_stage
+from export.model.box_head import BoxHead, Selection
+from export.model.cascade import Cascade
+from export.model.layers import Layers, Weights
 from export.model.mask_head import MaskHead
+from export.model.mobilenet import MobileNet
 from export.model.proposals import ProposalNetwork
 from export.model.pyramid import Pyramid
+from export.model.regions import Pooling, in_parts, join_parts
 
 
 class MaskRCNN(nn.Module):
-    """Mask R-CNN for inference.
+    """Mask R-CNN for inference, or Faster R-CNN: one whose masks are empty.
 
     Args:
         weights: Canonical name to tensor (``export.weights``), of any float dtype.
@@ -25,25 +29,32 @@ class MaskRCNN(nn.Module):
         conventions: What they cannot say.
 
     Raises:
-        ExportError: The conventions' anchors do not fit the checkpoint.
+        ExportError: The conventions do not fit the checkpoint.
     """
 
     def __init__(self, weights: Weights, architecture: Architecture, conventions: Conventions) -> None:
         super().__init__()
-        self.levels = architecture.levels
-        self.body = Body(weights, architecture, conventions.body)
-        self.pyramid = Pyramid(weights, architecture)
-        self.proposals = ProposalNetwork(weights, architecture, conventions.proposals, conventions.boxes)
-        self.box_head = BoxHead(weights, architecture, conventions)
-        self.mask_head = MaskHead(weights, architecture, conventions)
+        check_conventions(architecture, conventions)
+        layers = Layers(weights, conventions.body)
+        self.kind, self.levels = architecture.kind, architecture.pooled_levels
+        self.body = _body(layers, architecture, conventions)
+        self.pyramid = Pyramid(layers, architecture.pyramid) if architecture.pyramid else None
+        self.proposals = ProposalNetwork(layers, architecture, conventions)
+        self.region_stage = _region_stage(layers, architecture, conventions)
+        heads = [BoxHead(layers, f"box.{number}", architecture.box) for number in range(architecture.box.cascade)]
+        self.box_head = heads[0] if len(heads) == 1 else Cascade(heads, conventions)
+        self.select = Selection(conventions)
+        self.mask_head = MaskHead(layers, architecture.mask) if architecture.mask else None
+        self.pool_boxes = Pooling(architecture, conventions, architecture.box.side or conventions.pooling.mask_pool)
+        self.pool_masks = Pooling(architecture, conventions, conventions.pooling.mask_pool)
         self.eval()
 
     def features(self, images: Tensor) -> tuple[Tensor, ...]:
-        """(B, 3, H, W) -> pyramid levels (B, C, h, w), finest first; the last one is for proposals only."""
+        """(B, 3, H, W) -> maps (B, C, h, w), finest first; of a pyramid the last one is for proposals only."""
         # type_as, not to(dtype): the trace then follows the weights wherever they are moved and cast.
-        canvas = images.type_as(self.body.stem.weight).contiguous(memory_format=torch.channels_last)
-        levels: tuple[Tensor, ...] = self.pyramid(self.body(canvas))
-        return levels
+        canvas = images.type_as(self.proposals.predictor.weight).contiguous(memory_format=torch.channels_last)
+        maps: tuple[Tensor, ...] = self.body(canvas)
+        return self.pyramid(maps) if self.pyramid is not None else maps[-1:]
 
     def detect(self, images: Tensor, sizes: Tensor) -> tuple[Tensor, ...]:
         """Find objects.
@@ -54,13 +65,30 @@ class MaskRCNN(nn.Module):
 
         Returns:
             boxes (B, D, 4) float32 in canvas pixels, scores (B, D) float32 in descending order, labels (B, D) int64,
-            rows of their proposals (B, D) int64, counts (B) int64; rows past the counts are zero. Then the pyramid
-            levels that ``segment`` wants.
+            rows of their proposals (B, D) int64, counts (B) int64; rows past the counts are zero. Then the maps that
+            ``segment`` wants.
         """
         levels = self.features(images)
         proposals, counts = self.proposals(levels, sizes)
-        found = self.box_head(proposals, counts, sizes, levels[: self.levels])
+        found = self._found(proposals, counts, sizes, levels[: self.levels])
         return (*found, *levels[: self.levels])
+
+    def _found(
+        self, proposals: Tensor, counts: Tensor, sizes: Tensor, levels: tuple[Tensor, ...]
+    ) -> tuple[Tensor, ...]:
+        if isinstance(self.box_head, Cascade):
+            return self.box_head.detect(proposals, counts, sizes, levels, self.pool_boxes)
+        return self.select(*self.box_logits(proposals, counts, levels), proposals, counts, sizes)
+
+    def box_logits(self, proposals: Tensor, counts: Tensor, levels: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """Proposals (B, P, 4) -> class scores (B P, C) and box deltas (B P, 4 or more), float32."""
+        if self.region_stage is None:
+            return self.box_head(self.pool_boxes(proposals, counts, levels))  # type: ignore[no-any-return]
+        logits = [
+            self.box_head(self.region_stage(self.pool_boxes(part, inside, levels)))
+            for part, inside in in_parts(proposals, counts)
+        ]
+        return join_parts([each[0] for each in logits], counts), join_parts([each[1] for each in logits], counts)
 
     def segment(self, boxes: Tensor, labels: Tensor, counts: Tensor, *levels: Tensor) -> Tensor:
         """Find the masks of some detections.
@@ -72,9 +100,15 @@ class MaskRCNN(nn.Module):
             levels: What ``detect`` gave.
 
         Returns:
-            (K, M, M) float32 probabilities over each box; those of padding mean nothing.
+            (K, M, M) float32 probabilities over each box; those of padding mean nothing. (K, 0, 0) of a model without
+            masks.
         """
-        masks: Tensor = self.mask_head(boxes, labels, counts, levels)
+        if self.mask_head is None:
+            return boxes[:, :0, None].expand(-1, -1, 0)
+        regions = self.pool_masks(boxes, counts, levels)
+        if self.region_stage is not None:
+            regions = self.region_stage(regions)
+        masks: Tensor = self.mask_head(regions, labels)
         return masks
 
     def forward(self, images: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -86,7 +120,7 @@ class MaskRCNN(nn.Module):
 
         Returns:
             boxes (K, 4), scores (K), labels (K), masks (K, M, M), counts (B): in the order of the pictures, within
-            one by descending score.
+            one by descending score. M is 0 in a model without masks.
         """
         boxes, scores, labels, _, counts, *levels = self.detect(images, sizes)
         place = torch.ones_like(labels).cumsum(1)  # 1, 2, 3 ... in every row, without asking for the row's length
@@ -94,3 +128,38 @@ class MaskRCNN(nn.Module):
         boxes, labels = boxes.flatten(0, 1).index_select(0, kept), labels.flatten().index_select(0, kept)
         masks = self.segment(boxes, labels, counts, *levels)
         return boxes, scores.flatten().index_select(0, kept), labels, masks, counts
+
+
+def _body(layers: Layers, architecture: Architecture, conventions: Conventions) -> nn.Module:
+    if isinstance(architecture.body, MobileNetBody):
+        return MobileNet(layers)
+    return Body(layers, architecture, architecture.body, conventions.body)
+
+
+def _region_stage(layers: Layers, architecture: Architecture, conventions: Conventions) -> nn.Module | None:
+    """The last stage of the body, where box and mask head share it."""
+    if architecture.kind != "c4" or isinstance(architecture.body, MobileNetBody):
+        return None
+    return residual_stage(layers, architecture, architecture.body, conventions.body, stage=3)
+
+
+def check_conventions(architecture: Architecture, conventions: Conventions) -> None:
+    """Refuse conventions that contradict what the shapes say.
+
+    Raises:
+        ExportError: Names both.
+    """
+    detections, box, mask = conventions.detections, architecture.box, architecture.mask
+    if len(detections.box_weights) != box.cascade:
+        raise ExportError(
+            f"the checkpoint has {box.cascade} box heads in a row, but the conventions give box weights for "
+            f"{len(detections.box_weights)}: choose the preset or the config that it was trained with"
+        )
+    if box.cascade > 1 and (box.deltas != 4 or conventions.boxes.legacy):
+        raise ExportError("a cascade must have boxes that are the same for all classes, and no legacy boxes")
+    labels = architecture.classes if detections.background_first else architecture.classes - 1
+    if mask and mask.masks not in (1, labels):
+        raise ExportError(
+            f"the checkpoint has masks of {mask.masks} classes, expected {labels} (or 1 for all): is the background "
+            f"{'first' if detections.background_first else 'last'}, as the preset says?"
+        )

@@ -6,15 +6,14 @@ Source: Faster R-CNN, Ren et al. 2015, section 3.1.
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 import ops
 from export.architecture import Architecture
-from export.conventions import Boxes, Proposals
+from export.conventions import Conventions, Proposals
 from export.errors import ExportError
 from export.model.anchors import cell_anchors
-from export.model.layers import Weights, conv, conv_of
+from export.model.layers import Layers, conv_of, rectified
 
 # The anchors are kept as whole numbers with 30 bits behind the point. Integers stay what they are when the weights
 # are cast to half precision, and every float32 of at least 2 ** -6 pixels is exact in them.
@@ -22,42 +21,32 @@ _FIXED_POINT = 2.0**30
 
 
 class ProposalNetwork(nn.Module):
-    """A convolution, two predictors in one, and the op that turns their maps into boxes."""
+    """Convolutions, two predictors in one, and the op that turns their maps into boxes."""
 
     fixed_point_anchors: Tensor
 
-    def __init__(self, weights: Weights, architecture: Architecture, rules: Proposals, boxes: Boxes) -> None:
+    def __init__(self, layers: Layers, architecture: Architecture, rules: Conventions) -> None:
         super().__init__()
-        _check_anchors(architecture, rules)
-        self.anchors_per_cell = architecture.anchors_per_cell
-        self.conv = conv(weights, "rpn.conv", padding=1)
+        strides = architecture.strides(rules.body.last_dilation)
+        _check_anchors(architecture, len(strides), rules.proposals)
+        self.anchors_per_cell = architecture.proposals.anchors
+        convs = range(len(architecture.proposals.convs))
+        self.convs = nn.ModuleList(layers.conv(f"rpn.conv{number}") for number in convs)
         # Objectness and deltas in one pass over the features: they are read, not computed, most of the time.
-        self.predictor = conv_of(
-            *(
-                torch.cat([weights[f"rpn.{head}.{part}"].float() for head in ("objectness", "deltas")])
-                for part in ("weight", "bias")
-            )
+        weight, bias = (
+            torch.cat([layers[f"rpn.{head}.{part}"].float() for head in ("objectness", "deltas")])
+            for part in ("weight", "bias")
         )
-        anchors = cell_anchors(rules, architecture.strides)
+        self.predictor = conv_of(weight, bias)
+        anchors = cell_anchors(rules.proposals, strides)
         self.register_buffer("fixed_point_anchors", (anchors.double() * _FIXED_POINT).long())
-        self.options: dict[str, Any] = {
-            "strides": list(architecture.strides),
-            "strides_from_grid": rules.strides_from_grid,
-            "pre_nms_top_n": rules.pre_nms_top_n,
-            "post_nms_top_n": rules.post_nms_top_n,
-            "nms_threshold": rules.nms_threshold,
-            "min_size": rules.min_size,
-            "score_threshold": rules.score_threshold,
-            "sigmoid": rules.sigmoid,
-            "legacy": boxes.legacy,
-            "inclusive": boxes.inclusive_nms,
-        }
+        self.options = _options(rules, strides)
 
     def maps(self, levels: tuple[Tensor, ...]) -> list[Tensor]:
         """Objectness (B, A, H, W) and deltas (B, 4 A, H, W) of each level in turn."""
         maps = []
         for features in levels:
-            both = self.predictor(F.relu(self.conv(features)))
+            both = self.predictor(rectified(self.convs, features))
             maps += [both[:, : self.anchors_per_cell], both[:, self.anchors_per_cell :]]
         return maps
 
@@ -68,11 +57,28 @@ class ProposalNetwork(nn.Module):
         return boxes, counts
 
 
-def _check_anchors(architecture: Architecture, rules: Proposals) -> None:
-    levels, ratios = len(architecture.strides), len(rules.anchor_ratios)
-    if len(rules.anchor_sizes) != levels or ratios != architecture.anchors_per_cell:
+def _options(rules: Conventions, strides: tuple[int, ...]) -> dict[str, Any]:
+    """Keyword arguments of ``ops.propose``."""
+    proposals, boxes = rules.proposals, rules.boxes
+    return {
+        "strides": list(strides),
+        "strides_from_grid": proposals.strides_from_grid,
+        "pre_nms_top_n": proposals.pre_nms_top_n,
+        "post_nms_top_n": proposals.post_nms_top_n,
+        "nms_threshold": proposals.nms_threshold,
+        "min_size": proposals.min_size,
+        "score_threshold": proposals.score_threshold,
+        "sigmoid": proposals.sigmoid,
+        "legacy": boxes.legacy,
+        "inclusive": boxes.inclusive_nms,
+    }
+
+
+def _check_anchors(architecture: Architecture, levels: int, rules: Proposals) -> None:
+    given = [len(sizes) * len(rules.anchor_ratios) for sizes in rules.anchor_sizes]
+    if given != [architecture.proposals.anchors] * levels:
         raise ExportError(
-            f"the checkpoint has {levels} levels with {architecture.anchors_per_cell} anchors per cell, but the "
-            f"conventions give {len(rules.anchor_sizes)} anchor sizes and {ratios} ratios; use --anchor-sizes "
-            "and --anchor-ratios as in training"
+            f"the checkpoint has {levels} levels with {architecture.proposals.anchors} anchors per cell, but the "
+            f"conventions give {len(given)} levels with {', '.join(map(str, given))}: {rules.anchor_sizes} in ratios "
+            f"{rules.anchor_ratios}; use --anchor-sizes and --anchor-ratios as in training"
         )

@@ -7,20 +7,19 @@ before (Detectron).
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from export.architecture import Architecture
-from export.model.layers import Weights, conv
+from export import architecture
+from export.model.layers import Layers
 
 
 class Pyramid(nn.Module):
     """Laterals, top-down sums and output convolutions."""
 
-    def __init__(self, weights: Weights, architecture: Architecture) -> None:
+    def __init__(self, layers: Layers, shape: architecture.Pyramid) -> None:
         super().__init__()
-        self.stages = architecture.lateral_stages
-        self.laterals = nn.ModuleList(conv(weights, f"fpn.lateral{level}") for level in range(architecture.levels))
-        self.outputs = nn.ModuleList(
-            conv(weights, f"fpn.output{level}", padding=1) for level in range(architecture.levels)
-        )
+        self.stages = shape.stages
+        levels = range(len(shape.stages))
+        self.laterals = nn.ModuleList(layers.conv(f"fpn.lateral{level}") for level in levels)
+        self.outputs = nn.ModuleList(layers.conv(f"fpn.output{level}") for level in levels)
 
     def forward(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """One map per stage -> the levels, finest first, and one more that only proposals look at."""

@@ -15,7 +15,7 @@ from export import trace
 from export.checkpoint import load_checkpoint
 from export.presets import preset
 from export.proof_cases import proof_cases
-from export.weights import import_torchvision
+from export.weights import import_weights
 from handler.gpu.settings import FUSIONS, Dtype, Fusion
 from handler.images import decode_image
 from handler.loading import load_trace
@@ -54,8 +54,8 @@ def demo_batches() -> Iterator[tuple[Tensor, Tensor]]:
 @pytest.fixture(scope="module")
 def cases() -> list[tuple[tuple[Tensor, Tensor], Answer]]:
     """Pictures, and what the eager model says of them: batches of 1 to 8, many canvases, nothing to be found too."""
-    architecture = import_torchvision(load_checkpoint(DEMO / "shapes.pth").tensors)[1]
-    proofs = [case for case in proof_cases(preset("demo").preprocessing, architecture) if case.method == "forward"]
+    architecture = import_weights(load_checkpoint(DEMO / "shapes.pth").tensors).architecture
+    proofs = [case for case in proof_cases(architecture, preset("demo", "fpn")) if case.method == "forward"]
     given = [*demo_batches(), *((case.inputs[0], case.inputs[1]) for case in proofs)]
     model = eager_demo_model()
     with torch.inference_mode():

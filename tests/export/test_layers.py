@@ -4,12 +4,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from export.architecture import Architecture, ResidualBody
 from export.conventions import Body, Proposals
 from export.model import body
 from export.model.anchors import cell_anchors
-from export.model.layers import normed_conv
+from export.model.layers import Layers
+from export.weights import import_weights
 from tests.export import tiny
-from tests.export.test_weights import GOLDEN, import_torchvision
+from tests.export.test_weights import GOLDEN
 
 STRIDES = (4, 8, 16, 32, 64)
 
@@ -17,9 +19,9 @@ STRIDES = (4, 8, 16, 32, 64)
 @pytest.mark.parametrize("eps", [0.0, 1e-5, 0.1])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_a_folded_norm_is_the_norm(eps: float, dtype: torch.dtype) -> None:
-    weights = {name: tensor.to(dtype) for name, tensor in import_torchvision(tiny.state_dict())[0].items()}
-    conv, norm = "body.stage1.0.conv2", "body.stage1.0.norm2"
-    folded = normed_conv(weights, conv, norm, eps, stride=2)
+    weights = {name: tensor.to(dtype) for name, tensor in import_weights(tiny.state_dict()).weights.items()}
+    conv, norm = "body.stage1.0.conv2", "body.stage1.0.conv2.norm"
+    folded = Layers(weights, Body(norm_eps=eps)).conv(conv, stride=2)
     # By hand: PyTorch 2.11's own norm refuses an eps of 0.
     scale, shift, mean, variance = (
         weights[f"{norm}.{part}"].float()[:, None, None] for part in ("weight", "bias", "mean", "variance")
@@ -32,18 +34,22 @@ def test_a_folded_norm_is_the_norm(eps: float, dtype: torch.dtype) -> None:
     assert not folded.weight.requires_grad
 
 
+def body_of(architecture: Architecture, rules: Body) -> body.Body:
+    imported = import_weights(tiny.state_dict(architecture))
+    assert isinstance(architecture.body, ResidualBody)
+    return body.Body(Layers(imported.weights, rules), architecture, architecture.body, rules)
+
+
 @pytest.mark.parametrize("stride_in_1x1", [False, True])
 def test_the_stride_is_where_training_had_it(stride_in_1x1: bool) -> None:
-    weights, architecture = import_torchvision(tiny.state_dict())
-    block = body.Body(weights, architecture, Body(stride_in_1x1=stride_in_1x1)).stages[1][0]
+    block = body_of(tiny.BOTTLENECK, Body(stride_in_1x1=stride_in_1x1)).stages[1][0]
     strides = [conv.stride for conv in block.convs]
     assert strides == ([(2, 2), (1, 1), (1, 1)] if stride_in_1x1 else [(1, 1), (2, 2), (1, 1)])
     assert block.shortcut.stride == (2, 2)
 
 
 def test_basic_blocks_stride_in_the_first_convolution() -> None:
-    weights, architecture = import_torchvision(tiny.state_dict(tiny.BASIC))
-    stages = body.Body(weights, architecture, Body()).stages
+    stages = body_of(tiny.BASIC, Body()).stages
     assert [conv.stride for conv in stages[2][0].convs] == [(2, 2), (1, 1)]
     assert isinstance(stages[0][0].shortcut, nn.Identity)  # 8 channels in, 8 out
 

@@ -14,7 +14,7 @@ from export import trace
 from export.comparison import Differences, compare_answers
 from export.model import MaskRCNN
 from export.presets import preset
-from export.weights import import_torchvision
+from export.weights import import_weights
 from tests.export.test_weights import GOLDEN
 from tests.golden import recipe
 
@@ -35,8 +35,8 @@ def model(golden: Any) -> MaskRCNN:
     }
     values = recipe.state_dict_numpy(shapes, float(golden["bg_bias"]))
     assert [zlib.crc32(values[name].tobytes()) for name in shapes] == golden["crc32"].tolist()
-    weights, architecture = import_torchvision({name: torch.from_numpy(value) for name, value in values.items()})
-    return MaskRCNN(weights, architecture, preset("torchvision-coco-v1"))
+    imported = import_weights({name: torch.from_numpy(value) for name, value in values.items()})
+    return MaskRCNN(imported.weights, imported.architecture, preset("torchvision-coco-v1", "fpn"))
 
 
 @pytest.fixture(scope="module")

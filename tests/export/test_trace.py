@@ -11,7 +11,7 @@ from export.archive import REPOSITORY
 from export.conventions import Conventions
 from export.errors import ExportError
 from export.model import MaskRCNN
-from export.weights import import_torchvision
+from export.weights import import_weights
 from tests.export import tiny
 
 CONVENTIONS = Conventions().with_options("proposals", pre_nms_top_n=50, post_nms_top_n=40)
@@ -21,8 +21,8 @@ SHAPES = [(1, 64, 96), (2, 96, 64), (3, 128, 128), (4, 32, 160), (5, 64, 64), (6
 
 
 def tiny_model(architecture: Architecture = tiny.BOTTLENECK, conventions: Conventions = CONVENTIONS) -> MaskRCNN:
-    weights, found = import_torchvision(tiny.state_dict(architecture))
-    return MaskRCNN(weights, found, conventions)
+    imported = import_weights(tiny.state_dict(architecture))
+    return MaskRCNN(imported.weights, imported.architecture, conventions)
 
 
 @pytest.fixture(scope="module")
@@ -73,9 +73,9 @@ def test_holds_where_nothing_is_found(size: tuple[int, int], saved: Path) -> Non
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("architecture", [tiny.BASIC, tiny.RESNEXT, tiny.THREE_LEVELS], ids=["basic", "resnext", "3"])
+@pytest.mark.parametrize("architecture", tiny.ALL.values(), ids=tiny.ALL.keys())
 def test_holds_for_other_networks(architecture: Architecture, tmp_path: Path) -> None:
-    sizes = (32.0, 64.0, 128.0, 256.0, 512.0)[: architecture.levels + 1]
+    sizes = ((32.0,), (64.0,), (128.0,), (256.0,), (512.0,))[: len(architecture.strides())]
     model = tiny_model(architecture, CONVENTIONS.with_options("proposals", anchor_sizes=sizes))
     trace.save(trace.trace(model), tmp_path / "model.pt")
     inputs = pictures(3, 64, 96)
@@ -134,8 +134,8 @@ class KeepsADeviceForSegment(MaskRCNN):
     """Deep in the network: its own graph of the method holds a call only."""
 
     def __init__(self) -> None:
-        weights, found = import_torchvision(tiny.state_dict())
-        super().__init__(weights, found, CONVENTIONS)
+        imported = import_weights(tiny.state_dict())
+        super().__init__(imported.weights, imported.architecture, CONVENTIONS)
         self.mask_head.convs.append(KeepsAChannel())
 
 

@@ -5,7 +5,7 @@ import torch
 
 from export import trace
 from export.comparison import Differences
-from export.conventions import TORCHVISION_PREPROCESSING
+from export.conventions import Conventions
 from export.errors import ExportError
 from export.model import MaskRCNN
 from export.proof_cases import CANVASES, Case, proof_cases
@@ -13,7 +13,7 @@ from export.verify import _check_elsewhere, run_in_fresh_process, verify
 from tests.export import tiny
 from tests.export.test_trace import pictures, tiny_model
 
-CASES = proof_cases(TORCHVISION_PREPROCESSING, tiny.BOTTLENECK)
+CASES = proof_cases(tiny.BOTTLENECK, Conventions())
 
 
 def saved(model: MaskRCNN, folder: Path) -> Path:
@@ -29,7 +29,7 @@ def test_the_cases_are_not_what_was_traced() -> None:
 
 
 def test_the_cases_are_the_same_each_time() -> None:
-    again = proof_cases(TORCHVISION_PREPROCESSING, tiny.BOTTLENECK)
+    again = proof_cases(tiny.BOTTLENECK, Conventions())
     assert all(
         torch.equal(a, b) for x, y in zip(CASES, again, strict=True) for a, b in zip(x.inputs, y.inputs, strict=True)
     )

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from export.architecture import Architecture
 from export.errors import ExportError
-from export.torchvision_names import canonical_name, foreign_name
-from export.weights import expected_shapes, import_torchvision
+from export.expected_shapes import expected_shapes
+from export.names.torchvision import TABLE
+from export.weights import import_weights
 from tests.export import tiny
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -18,19 +19,21 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 
 @pytest.mark.parametrize("architecture", tiny.ALL.values(), ids=tiny.ALL.keys())
 def test_reads_the_architecture_back(architecture: Architecture) -> None:
-    weights, found = import_torchvision(tiny.state_dict(architecture))
-    assert found == architecture
-    assert {name: tuple(tensor.shape) for name, tensor in weights.items()} == dict(expected_shapes(architecture))
+    imported = import_weights(tiny.state_dict(architecture))
+    assert imported.format == "torchvision"
+    assert imported.architecture == architecture
+    shapes = {name: tuple(tensor.shape) for name, tensor in imported.weights.items()}
+    assert shapes == dict(expected_shapes(architecture))
 
 
 def test_reads_torchvisions_own_names_and_shapes() -> None:
     golden = np.load(GOLDEN / "model_v1_frozen_small.npz")
     shapes = zip(golden["names"].tolist(), golden["shapes"].tolist(), strict=True)
-    _, found = import_torchvision({name: torch.ones(literal_eval(shape)) for name, shape in shapes})
-    assert found.depths == (3, 4, 6, 3)
-    assert found.stage_channels == (256, 512, 1024, 2048)
-    assert (found.fpn_channels, found.box_features, found.classes) == (256, (1024, 1024), 91)
-    assert found.strides == (4, 8, 16, 32, 64)
+    found = import_weights({name: torch.ones(literal_eval(shape)) for name, shape in shapes}).architecture
+    assert found.body.depths == (3, 4, 6, 3)
+    assert found.body_channels == (256, 512, 1024, 2048)
+    assert (found.map_channels, found.box.linears, found.classes) == (256, (1024, 1024), 91)
+    assert found.strides() == (4, 8, 16, 32, 64)
 
 
 OLD_SPELLINGS = {
@@ -51,19 +54,19 @@ def test_reads_old_spellings_alike() -> None:
     new = tiny.state_dict()
     old = {old_spelling(name): tensor for name, tensor in new.items()}
     assert len(old.keys() - new.keys()) == 2 * (4 + 4 + 1 + 2)
-    expected, found = import_torchvision(new)[0], import_torchvision(old)[0]
+    expected, found = import_weights(new).weights, import_weights(old).weights
     assert expected.keys() == found.keys()
     assert all(found[name] is tensor for name, tensor in expected.items())
 
 
 def test_every_name_goes_there_and_back() -> None:
     for name, _ in expected_shapes(tiny.BOTTLENECK):
-        assert canonical_name(foreign_name(name)) == name
+        assert TABLE.canonical(TABLE.foreign(name)) == name
 
 
 def test_drops_the_counter_of_training_on_purpose() -> None:
     tensors = tiny.state_dict() | {"backbone.body.layer2.1.bn3.num_batches_tracked": torch.tensor(7)}
-    assert import_torchvision(tensors)[0].keys() == import_torchvision(tiny.state_dict())[0].keys()
+    assert import_weights(tensors).weights.keys() == import_weights(tiny.state_dict()).weights.keys()
 
 
 def changed(changes: dict[str, Tensor | None]) -> dict[str, Tensor]:
@@ -83,10 +86,10 @@ RUINED = {
     "missing head": ({"rpn.head.cls_logits.weight": None}, "missing key rpn.head.cls_logits.weight"),
     "misshapen": (
         {"roi_heads.box_predictor.bbox_pred.weight": torch.ones(8, 20)},
-        "misshapen key roi_heads.box_predictor.bbox_pred.weight: expected (16, 20), found (8, 20)",
+        "misshapen key roi_heads.box_predictor.bbox_pred.weight: expected 16 outputs for 4 classes (or 12 without the background's, or 4 for all), found 8",
     ),
     "not square": ({"roi_heads.box_head.fc6.weight": torch.ones(24, 16 * 48)}, "of a square grid, got 768 inputs"),
-    "no rank": ({"roi_heads.box_head.fc6.weight": torch.tensor(1.0)}, "must have more than 1 dimensions"),
+    "no rank": ({"roi_heads.box_head.fc6.weight": torch.tensor(1.0)}, "must have more than 0 dimensions"),
     "no channels": ({"backbone.fpn.inner_blocks.0.0.weight": torch.ones(0, 16, 1, 1)}, "must not be empty, got (0, 16"),
     "huge number": (
         {"backbone.body.layer1.999999999.conv1.weight": torch.ones(1)},
@@ -101,10 +104,14 @@ RUINED = {
         {"rpn.head.conv.weight": torch.ones(16, 16, 3, 3)},
         "keys rpn.head.conv.0.0.weight and rpn.head.conv.weight are two spellings",
     ),
-    "v2": ({"roi_heads.box_head.0.0.weight": torch.ones(1)}, "maskrcnn_resnet50_fpn_v2"),
-    "v2 rpn": ({"rpn.head.conv.1.0.weight": torch.ones(1)}, "maskrcnn_resnet50_fpn_v2"),
-    "detectron2": ({"backbone.bottom_up.stem.conv1.weight": torch.ones(1)}, "this is a Detectron2 checkpoint"),
-    "benchmark": ({"backbone.body.stem.conv1.weight": torch.ones(1)}, "this is a maskrcnn-benchmark checkpoint"),
+    "half a second convolution": (
+        {"rpn.head.conv.1.0.weight": torch.ones(16, 16, 3, 3)},
+        "missing key rpn.head.conv.1.0.bias",
+    ),
+    "two frameworks": (
+        {"backbone.bottom_up.stem.conv1.weight": torch.ones(1)},
+        "a Mask R-CNN or Faster R-CNN of detectron2",
+    ),
     "keypoints": ({"roi_heads.keypoint_head.0.weight": torch.ones(1)}, "a keypoint model"),
     "extra levels": ({"backbone.fpn.extra_blocks.p6.weight": torch.ones(1)}, "extra levels"),
     "integers": ({"rpn.head.conv.0.0.bias": torch.ones(16, dtype=torch.int8)}, "must hold floats, found torch.int8"),
@@ -116,14 +123,14 @@ RUINED = {
 @pytest.mark.parametrize(("changes", "message"), RUINED.values(), ids=RUINED.keys())
 def test_names_what_does_not_fit(changes: dict[str, Tensor | None], message: str) -> None:
     with pytest.raises(ExportError, match=re.escape(message)):
-        import_torchvision(changed(changes))
+        import_weights(changed(changes))
 
 
 def test_reads_8_bit_floats() -> None:
     name = "rpn.head.conv.0.0.bias"
-    assert import_torchvision(tiny.state_dict() | {name: torch.ones(16).to(torch.float8_e4m3fn)})[0]
+    assert import_weights(tiny.state_dict() | {name: torch.ones(16).to(torch.float8_e4m3fn)}).weights
 
 
 def test_refuses_a_classifier() -> None:
-    with pytest.raises(ExportError, match="unexpected key conv1.weight: this is a classifier's ResNet"):
-        import_torchvision({"conv1.weight": torch.ones(64, 3, 7, 7)})
+    with pytest.raises(ExportError, match="unexpected key conv1.weight: this is a classifier's body without a detector"):
+        import_weights({"conv1.weight": torch.ones(64, 3, 7, 7)})

@@ -46,7 +46,7 @@ def test_the_limit_of_a_reply_is_kept() -> None:
     found = made_up(6, 9, count=3)
     length = len(detections_as_json(found, NAMES, "shapes", "1.0", max_bytes=10_000))
     assert len(detections_as_json(found, NAMES, "shapes", "1.0", max_bytes=length)) == length
-    with pytest.raises(BadImageError, match="the reply with 3 masks has .* the limit is") as caught:
+    with pytest.raises(BadImageError, match="the reply with 3 detections has .* the limit is") as caught:
         detections_as_json(found, NAMES, "shapes", "1.0", max_bytes=length - 1)
     assert (caught.value.code, caught.value.status) == ("reply_too_long", 422)
 

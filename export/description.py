@@ -1,0 +1,66 @@
+"""An architecture in words."""
+
+from collections.abc import Iterator
+
+from export.architecture import Architecture, BoxHead, MobileNetBody, ResidualBody
+
+
+def summary(a: Architecture) -> str:
+    """One line: body, kind, heads and classes."""
+    cascade = "Cascade " if a.box.cascade > 1 else ""
+    network = "Mask R-CNN" if a.mask else "Faster R-CNN"
+    return f"{cascade}{network}, {body_name(a)} {a.kind.upper()}, {a.classes - 1} classes and the background"
+
+
+def body_name(a: Architecture) -> str:
+    """The usual name of the body, ``ResNeXt-101-32x8d`` for example."""
+    body = a.body
+    if isinstance(body, MobileNetBody):
+        return "MobileNetV3-Large"
+    layers = layer_count(body)
+    if body.groups == 1:
+        return f"ResNet-{layers}"
+    return f"ResNeXt-{layers}-{body.groups}x{body.inner_channels[0] // body.groups}d"
+
+
+def layer_count(body: ResidualBody) -> int:
+    """The number in the name of a ResNet."""
+    return sum(body.depths) * (3 if body.block == "bottleneck" else 2) + 2
+
+
+def details(a: Architecture) -> Iterator[tuple[str, str]]:
+    """Every part with what its shapes say."""
+    yield "body", f"{body_name(a)}{_body_details(a.body)}"
+    if a.pyramid:
+        levels = ", ".join(f"1/{stride}" for stride in a.strides())
+        yield "FPN", f"{a.pyramid.channels} channels at {levels}{_behind(a.pyramid.norm)}"
+    yield "proposals", f"{len(a.proposals.convs)} convolution(s), {a.proposals.anchors} anchors per cell"
+    yield "box head", _box_details(a.box)
+    if a.mask:
+        masks = "one mask for all classes" if a.mask.masks == 1 else "a mask per class"
+        yield "mask head", f"{len(a.mask.convs)} convolutions{_behind(a.mask.norm)}, {masks}"
+    else:
+        yield "mask head", "none: this is a Faster R-CNN, its answers have boxes only"
+    yield "classes", f"{a.classes - 1} and the background"
+
+
+def _body_details(body: ResidualBody | MobileNetBody) -> str:
+    if isinstance(body, MobileNetBody):
+        return ""
+    norm = {"batch": "batch norms (frozen)", "group": "group norms", "none": "no norms"}[body.norm]
+    deformable = [f"res{stage + 2}" for stage, offsets in enumerate(body.offsets) if offsets]
+    version = 2 if any(offsets % 27 == 0 and offsets for offsets in body.offsets) else 1
+    moved = f", deformable (version {version}) in {', '.join(deformable)}" if deformable else ""
+    return f", blocks {'-'.join(map(str, body.depths))}, {norm}{moved}"
+
+
+def _box_details(box: BoxHead) -> str:
+    layers = f"{len(box.convs)} convolutions{_behind(box.norm)}, " if box.convs else ""
+    linears = f"{len(box.linears)} fully connected" if box.linears else "the mean of the shared last stage"
+    agnostic = ", boxes the same for all classes" if box.deltas == 4 else ""
+    cascade = f", {box.cascade} heads in a row" if box.cascade > 1 else ""
+    return f"{layers}{linears}{_behind(box.linear_norm)}{agnostic}{cascade}"
+
+
+def _behind(norm: str) -> str:
+    return "" if norm == "none" else f" with {norm} norms"

@@ -1,0 +1,73 @@
+"""Whose checkpoint it is, by the names of its weights, and what is no Mask R-CNN at all."""
+
+import re
+from collections.abc import Collection
+
+from export.errors import ExportError
+from export.kinds import Format
+from export.names import caffe2, detectron2, maskrcnn_benchmark, torchvision
+from export.names.table import NameTable
+
+TABLES: dict[Format, NameTable] = {
+    table.format: table for table in (torchvision.TABLE, maskrcnn_benchmark.TABLE, caffe2.TABLE, detectron2.TABLE)
+}
+
+# Names that only one framework gives.
+_SIGNS: dict[Format, str] = {
+    "detectron2": r"backbone\.bottom_up\.|backbone\.(stem|res\d)\.|proposal_generator\.|roi_heads\.res5\.",
+    "maskrcnn-benchmark": r"backbone\.body\.stem\.|backbone\.fpn\.fpn_(inner|layer)|roi_heads\.(box|mask)\.",
+    "caffe2": r"conv1_w$|res\d_\d+_branch|conv_rpn|fpn_inner_res",
+    "torchvision": r"backbone\.body\.(conv1|bn1|layer\d|\d)|backbone\.fpn\.(inner|layer)_blocks|roi_heads\.box_predictor\.",
+}
+
+# What is near a Mask R-CNN but none, by a name that only it has.
+_OTHERS = {
+    r"(.*\.)?keypoint_head\.|roi_heads\.keypoint|kps_": "a keypoint model (Keypoint R-CNN)",
+    r"sem_seg_head\.": "a panoptic or semantic segmentation model (Panoptic FPN, DeepLab)",
+    r"roi_heads\.mask_head\.(coarse_head|point_head)|roi_heads\.mask_(coarse|point)_head": "a PointRend model",
+    r"head\.(classification|regression)_head|head\.(cls|bbox)_subnet|retnet_|rpn\.head\.(cls|bbox)_tower": "a RetinaNet",
+    r"head\.(cls|bbox)_tower|proposal_generator\.fcos": "an FCOS",
+    r"backbone\.(net|bottom_up)\.(blocks|patch_embed|pos_embed)": "a ViTDet or MViT (its body is a transformer)",
+    r"backbone\.(bottom_up\.)?s\d\.b\d|backbone\.bottom_up\.stem\.conv\.": "a RegNet model",
+    r"backbone\.body\.(xif|stages\.|first\.)|rpn\.head\.head\.": "an FBNet model",
+    r"transformer\.|(encoder|decoder)\.layers\.|class_embed|query_embed": "a transformer detector (DETR or its kin)",
+    r"model\.\d+\.(conv|cv\d|m)\.": "a YOLO",
+    r"bbox_head\.|rpn_head\.|neck\.": "an MMDetection checkpoint",
+    r"features\.\d|classifier\.": "a classifier without a detector around it",
+    r"(stem\.)?(conv1|bn1|layer\d|res\d|fc)\.": "a classifier's body without a detector around it",
+}
+
+
+def recognise(names: Collection[str]) -> Format:
+    """Tell the framework that named the weights.
+
+    Args:
+        names: Names of all weights of a checkpoint.
+
+    Raises:
+        ExportError: It is a known network of another kind, or no framework is known by these names.
+    """
+    refuse_other_networks(names)
+    for format_, sign in _SIGNS.items():
+        if any(re.match(sign, name) for name in names):
+            return format_
+    some = ", ".join(sorted(names)[:3])
+    raise ExportError(
+        f"the {len(names)} keys ({some}, ...) are of no Mask R-CNN of {', '.join(_SIGNS)}; "
+        "say --format if it is one of them with names of its own"
+    )
+
+
+def refuse_other_networks(names: Collection[str]) -> None:
+    """Refuse what is no Mask R-CNN or Faster R-CNN, by its name.
+
+    Raises:
+        ExportError: See above.
+    """
+    for sign, network in _OTHERS.items():
+        for name in names:
+            if re.match(sign, name):
+                raise ExportError(
+                    f"unexpected key {name}: this is {network}; only Mask R-CNN and Faster R-CNN with a ResNet, "
+                    "ResNeXt or MobileNetV3 body can be exported"
+                )

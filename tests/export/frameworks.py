@@ -1,0 +1,118 @@
+"""Checkpoints of every kind, with what the slow references say of them, and how each is exported.
+
+A row names the framework's own config whose conventions the network has. What is tiny about it (fewer anchors, smaller
+ones) is said as a user would: by changing single options.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from export.choices import Choices
+from tests.reference import detectron2, maskrcnn_benchmark, torchvision
+from tests.reference.maskrcnn_benchmark_caffe2 import caffe2_pickle
+
+_MRB = "e2e_mask_rcnn_R_50_FPN_1x"
+_D2 = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x"
+
+MASKRCNN_BENCHMARK = {
+    "fpn": _MRB,
+    "c4": "e2e_mask_rcnn_R_50_C4_1x",
+    "gn": "gn_baselines/e2e_mask_rcnn_R_50_FPN_1x_gn",
+    "gn_4conv1fc": "gn_baselines/e2e_mask_rcnn_R_50_FPN_Xconv1fc_1x_gn",
+    "dcn_v1": "dcn/e2e_mask_rcnn_dconv_R_50_FPN_1x",
+    "dcn_v2": "dcn/e2e_mask_rcnn_mdconv_R_50_FPN_1x",
+    "resnext": "e2e_mask_rcnn_X_101_32x8d_FPN_1x",
+    "class_agnostic": _MRB,
+    "faster": "e2e_faster_rcnn_R_50_FPN_1x",
+    "faster_c4": "e2e_faster_rcnn_R_50_C4_1x",
+    "cuda_nms": _MRB,
+    "cpu_nms": "maskrcnn-benchmark-cpu",
+}
+DETECTRON2 = {
+    "fpn": _D2,
+    "c4": "COCO-InstanceSegmentation/mask_rcnn_R_50_C4_3x",
+    "dc5": "COCO-InstanceSegmentation/mask_rcnn_R_50_DC5_3x",
+    "gn": "Misc/mask_rcnn_R_50_FPN_3x_gn",
+    "syncbn": "Misc/mask_rcnn_R_50_FPN_3x_syncbn",
+    "resnext": "COCO-InstanceSegmentation/mask_rcnn_X_101_32x8d_FPN_3x",
+    "deform_v1": "Misc/mask_rcnn_R_50_FPN_3x_dconv_c3-c5",
+    "deform_v2": "Misc/mask_rcnn_R_50_FPN_3x_dconv_c3-c5",
+    "cascade": "Misc/cascade_mask_rcnn_R_50_FPN_3x",
+    "class_agnostic": "Misc/mask_rcnn_R_50_FPN_1x_cls_agnostic",
+    "lsj": "new_baselines/mask_rcnn_R_50_FPN_400ep_LSJ",
+    "basic_blocks": _D2,
+    "faster": "COCO-Detection/faster_rcnn_R_50_FPN_3x",
+    "detectron1": "Detectron1-Comparisons/mask_rcnn_R_50_FPN_noaug_1x",
+    "x152": "Misc/cascade_mask_rcnn_X_152_32x8d_FPN_IN5k_gn_dconv",
+}
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a reference finds in one picture: boxes in canvas pixels, scores, labels, masks (N, M, M) if any."""
+
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+    masks: Tensor | None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One tiny network.
+
+    Attributes:
+        module: The reference; its ``state_dict()`` is the checkpoint.
+        preset: The config whose conventions it has.
+        changes: What differs from that config.
+        images: (B, 3, H, W) pictures on a canvas, normalised.
+        sizes: (B, 2) their heights and widths.
+    """
+
+    module: torch.nn.Module
+    preset: str
+    changes: Mapping[str, Mapping[str, Any]]
+    images: Tensor
+    sizes: Tensor
+
+    def expected(self) -> list[Expected]:
+        """The reference's answers."""
+        return [
+            Expected(found.boxes, found.scores, found.labels, found.masks)
+            for found in self.module(self.images, self.sizes)
+        ]
+
+    def choices(self) -> Choices:
+        """What a user would say of it. The networks are far smaller than those of the configs."""
+        return Choices(preset=self.preset, changes=self.changes)
+
+
+def trained(framework: str, variant: str) -> Trained:
+    """A network by the name of its framework and its variant."""
+    return {"detectron2": _detectron2, "maskrcnn-benchmark": _maskrcnn_benchmark}[framework](variant)
+
+
+def _maskrcnn_benchmark(variant: str) -> Trained:
+    module, settings = maskrcnn_benchmark.made(variant)
+    sizes = tuple(float(size) for size in settings.anchor_sizes)
+    changes = {
+        "body": {"stride_in_1x1": settings.stride_in_1x1},
+        "proposals": {
+            "anchor_sizes": (sizes,) if settings.kind == "c4" else tuple((size,) for size in sizes),
+            "pre_nms_top_n": settings.per_level,
+            "post_nms_top_n": settings.proposals,
+        },
+    }
+    pictures = maskrcnn_benchmark.pictures(maskrcnn_benchmark.CONTRAST)
+    return Trained(module, MASKRCNN_BENCHMARK[variant], changes, *pictures)
+
+
+def _detectron2(variant: str) -> Trained:
+    module, settings = detectron2.made(variant)
+    changes = {"body": {"stride_in_1x1": settings.stride_in_1x1}}
+    images = detectron2.canvas(detectron2.pictures(), settings)
+    return Trained(module, DETECTRON2[variant], changes, *images)
