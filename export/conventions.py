@@ -6,18 +6,26 @@ from typing import Any, Literal
 from export.errors import ExportError
 from handler.model_card import Postprocessing, Preprocessing
 
+BoxWeights = tuple[float, float, float, float]
+
 
 @dataclass(frozen=True)
 class Body:
     """How the residual blocks were built.
 
     Attributes:
-        norm_eps: Added to the variance before its root.
+        norm_eps: Added to the variance before its root, by batch norms (frozen, synchronised or not).
+        group_norm_eps: The same, by group norms.
+        norm_groups: Groups of a group norm.
         stride_in_1x1: A bottleneck strides in its first 1x1 convolution, not in the 3x3.
+        last_dilation: Of the 3x3 convolutions of the fourth stage; above 1 that stage does not stride (DC5).
     """
 
     norm_eps: float = 1e-5
+    group_norm_eps: float = 1e-5
+    norm_groups: int = 32
     stride_in_1x1: bool = False
+    last_dilation: int = 1
 
 
 @dataclass(frozen=True)
@@ -38,8 +46,10 @@ class Proposals:
     """The region proposal network.
 
     Attributes:
-        anchor_sizes: Side of the square anchor of each level, in canvas pixels.
-        anchor_ratios: Height over width.
+        anchor_sizes: Sides of the square anchors, in canvas pixels: one tuple a level, finest first.
+        anchor_ratios: Height over width; the same for every size.
+        anchor_order: What the anchors of a cell are sorted by first: ``ratios`` (ratio 0 in all sizes, then ratio 1;
+            torchvision, maskrcnn-benchmark) or ``sizes`` (Detectron2). It matters where a level has several sizes.
         anchor_rounding: ``round`` the corners to whole pixels (torchvision), keep them ``exact`` (Detectron2), or
             enumerate rounded ``windows`` whose corners are pixels (maskrcnn-benchmark).
         strides_from_grid: Step of the anchors is canvas side // grid side (torchvision), not the nominal stride.
@@ -51,8 +61,9 @@ class Proposals:
         sigmoid: Rank after the sigmoid; False ranks raw logits (Detectron2).
     """
 
-    anchor_sizes: tuple[float, ...] = (32.0, 64.0, 128.0, 256.0, 512.0)
+    anchor_sizes: tuple[tuple[float, ...], ...] = ((32.0,), (64.0,), (128.0,), (256.0,), (512.0,))
     anchor_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
+    anchor_order: Literal["ratios", "sizes"] = "ratios"
     anchor_rounding: Literal["round", "exact", "windows"] = "round"
     strides_from_grid: bool = True
     pre_nms_top_n: int = 1000
@@ -91,7 +102,7 @@ class Detections:
     """From class scores and box deltas to detections; see ``ops.select_detections``.
 
     Attributes:
-        box_weights: Divisors of dx, dy, dw, dh.
+        box_weights: Divisors of dx, dy, dw, dh: one set for each box head, a cascade has several.
         activation: What turns logits into scores.
         background_first: Class 0 is the background, else the last one is.
         score_threshold: Scores at or below it never leave the model.
@@ -100,7 +111,7 @@ class Detections:
         min_size: Shortest side of a detection, in canvas pixels.
     """
 
-    box_weights: tuple[float, float, float, float] = (10.0, 10.0, 5.0, 5.0)
+    box_weights: tuple[BoxWeights, ...] = ((10.0, 10.0, 5.0, 5.0),)
     activation: Literal["softmax", "sigmoid", "none"] = "softmax"
     background_first: bool = True
     score_threshold: float = 0.05
