@@ -1,0 +1,1 @@
+"""A training framework's configuration, read into conventions and into claims about the network."""
