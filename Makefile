@@ -2,13 +2,16 @@
 #
 #   make serve                                       the demo model
 #   make mar CHECKPOINT=model.pth NAME=mine ...      your own, then: make serve NAME=mine
+#   make mar CHECKPOINT=coco                         a published one, then: make serve NAME=coco
 
 PYTHON      ?= python3
 VENV        ?= .venv
 PY          := $(VENV)/bin/python
 CXX         ?= g++
+# CHECKPOINT where it is a file. What is none and has none of their endings is the name of a published model.
+MODEL_FILE   = $(if $(wildcard $(CHECKPOINT)/.),,$(or $(wildcard $(CHECKPOINT)),$(filter %.pth %.pt %.pkl,$(CHECKPOINT))))
 # Not from the environment: some systems keep the name of the machine in NAME.
-NAME        := demo
+NAME        := $(or $(if $(MODEL_FILE),,$(notdir $(CHECKPOINT))),demo)
 STORE       ?= model_store
 PORT        ?= 8080
 IMAGE       ?= demo/pictures/shapes_02.jpg
@@ -17,15 +20,15 @@ MAR         := $(STORE)/$(NAME).mar
 INSTALLED   := $(VENV)/.installed
 MAKEFLAGS   += --no-print-directory
 
-ifneq ($(words $(NAME))$(findstring /,$(NAME)),1)
-$(error NAME must be one word without '/', got '$(NAME)')
-endif
 ifneq ($(word 2,$(CHECKPOINT))$(word 2,$(LABELS)),)
 $(error make takes no paths with spaces: rename the file, or call $(PY) -m export yourself)
 endif
+ifneq ($(words $(NAME))$(findstring /,$(NAME)),1)
+$(error NAME must be one word without '/', got '$(NAME)')
+endif
 ifeq ($(NAME),demo)
 CHECKPOINT  ?= demo/shapes.pth
-PRESET      ?= demo
+PRESET      ?= $(if $(MODEL_FILE),demo)
 endif
 # Everything that `python -m export` is told; see `python -m export --help`.
 EXPORT_ARGS := $(if $(PRESET),--preset $(PRESET)) $(if $(LABELS),--labels $(LABELS)) $(ARGS)
@@ -60,10 +63,10 @@ $(EXPORTED_WITH): FORCE
 	@mkdir -p $(@D)
 	@echo '$(CHECKPOINT) $(EXPORT_ARGS)' | cmp -s - $@ || echo '$(CHECKPOINT) $(EXPORT_ARGS)' > $@
 
-$(CHECKPOINT) $(LABELS):
+$(MODEL_FILE) $(LABELS):
 	@echo 'error: $@ does not exist'; exit 2
 
-$(MAR): $(CHECKPOINT) $(LABELS) $(EXPORTED_WITH) $(OPS_LIBRARIES) $(wildcard export/*.py export/*/*.py handler/*.py handler/*/*.py ops/*.py)
+$(MAR): $(MODEL_FILE) $(LABELS) $(EXPORTED_WITH) $(OPS_LIBRARIES) $(wildcard export/*.py export/*/*.py handler/*.py handler/*/*.py ops/*.py)
 	$(PY) -m export $(CHECKPOINT) --name $(NAME) --out $(STORE) $(EXPORT_ARGS)
 else
 $(MAR):

@@ -60,6 +60,27 @@ def test_the_name_of_the_machine_is_not_taken_for_the_models() -> None:
     assert "--name demo" in make("--dry-run", "predict").stdout
 
 
+@pytest.mark.parametrize(
+    ("checkpoint", "name"),
+    [
+        ("coco", "coco"),
+        ("COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x", "mask_rcnn_R_50_FPN_3x"),
+        ("tests", "tests"),  # a folder of that name is no checkpoint
+    ],
+)
+def test_a_published_model_needs_no_file_name_or_preset(checkpoint: str, name: str) -> None:
+    printed = make("--dry-run", f"CHECKPOINT={checkpoint}", "mar").stdout
+    assert f"-m export {checkpoint} --name {name} --out model_store" in printed
+    assert "--preset" not in printed
+    assert f"--name {name}" in make("--dry-run", f"CHECKPOINT={checkpoint}", "predict").stdout
+    assert "-m export coco --name mine" in make("--dry-run", "CHECKPOINT=coco", "NAME=mine", "mar").stdout
+
+
+def test_a_file_keeps_the_demos_name_and_preset() -> None:
+    printed = make("--dry-run", "--always-make", "CHECKPOINT=demo/shapes.pth", "mar").stdout
+    assert "-m export demo/shapes.pth --name demo --out model_store --preset demo" in printed
+
+
 def test_other_class_names_are_a_reason_to_export_again(tmp_path: Path) -> None:
     labels, store = tmp_path / "labels.txt", tmp_path / "store"
     for path in (labels, store / "mine.mar"):
