@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from export.class_names import fitting_class_names, read_class_names
 from export.agreement import check_claims
+from export.class_names import fitting_class_names, read_class_names
 from export.conventions import Conventions
 from export.errors import ExportError
 from export.kinds import Format

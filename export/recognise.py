@@ -17,7 +17,7 @@ _SIGNS: dict[Format, str] = {
     "detectron2": r"backbone\.bottom_up\.|backbone\.(stem|res\d)\.|proposal_generator\.|roi_heads\.res5\.",
     "maskrcnn-benchmark": r"backbone\.body\.stem\.|backbone\.fpn\.fpn_(inner|layer)|roi_heads\.(box|mask)\.",
     "caffe2": r"conv1_w$|res\d_\d+_branch|conv_rpn|fpn_inner_res",
-    "torchvision": r"backbone\.body\.(conv1|bn1|layer\d|\d)|backbone\.fpn\.(inner|layer)_blocks|roi_heads\.box_predictor\.",
+    "torchvision": r"backbone\.body\.(conv1|bn1|layer\d|\d)|backbone\.fpn\.(inner|layer)_blocks|roi_heads\.box_",
 }
 
 # What is near a Mask R-CNN but none, by a name that only it has.
@@ -25,7 +25,8 @@ _OTHERS = {
     r"(.*\.)?keypoint_head\.|roi_heads\.keypoint|kps_": "a keypoint model (Keypoint R-CNN)",
     r"sem_seg_head\.": "a panoptic or semantic segmentation model (Panoptic FPN, DeepLab)",
     r"roi_heads\.mask_head\.(coarse_head|point_head)|roi_heads\.mask_(coarse|point)_head": "a PointRend model",
-    r"head\.(classification|regression)_head|head\.(cls|bbox)_subnet|retnet_|rpn\.head\.(cls|bbox)_tower": "a RetinaNet",
+    r"head\.(classification|regression)_head|head\.(cls|bbox)_subnet|retnet_": "a RetinaNet",
+    r"rpn\.head\.(cls|bbox)_tower": "a RetinaNet",
     r"head\.(cls|bbox)_tower|proposal_generator\.fcos": "an FCOS",
     r"backbone\.(net|bottom_up)\.(blocks|patch_embed|pos_embed)": "a ViTDet or MViT (its body is a transformer)",
     r"backbone\.(bottom_up\.)?s\d\.b\d|backbone\.bottom_up\.stem\.conv\.": "a RegNet model",

@@ -29,12 +29,11 @@ class Cascade(nn.Module):
     ) -> tuple[Tensor, ...]:
         """Proposals (B, P, 4) -> what ``Selection`` gives."""
         probabilities: list[Tensor] = []
-        deltas = boxes
-        for head, weights in zip(self.heads, self.weights, strict=True):
-            if probabilities:
-                boxes = corrected_boxes(boxes, deltas, self.weights[len(probabilities) - 1], sizes)
+        for number, head in enumerate(self.heads):
             scores, deltas = head(pool(boxes, counts, levels))
             probabilities.append(self.select.probabilities(scores))
+            if number + 1 < len(self.heads):
+                boxes = corrected_boxes(boxes, deltas, self.weights[number], sizes)
         return self.select(torch.stack(probabilities).mean(0), deltas, boxes, counts, sizes, activated=True)
 
 

@@ -12,8 +12,8 @@ _BATCH_SCALE = "_bn_s"
 
 
 def _norm(foreign: str, canonical: str) -> Rows:
-    group = {f"{foreign}_gn_{part}": f"{canonical}.norm.{_NORM_PARTS[part]}" for part in ("s", "b")}
-    return {f"{foreign}_bn_{part}": f"{canonical}.norm.{ours}" for part, ours in _NORM_PARTS.items()} | group
+    rows: Rows = {f"{foreign}_bn_{part}": f"{canonical}.norm.{ours}" for part, ours in _NORM_PARTS.items()}
+    return rows | {f"{foreign}_gn_{part}": f"{canonical}.norm.{_NORM_PARTS[part]}" for part in ("s", "b")}
 
 
 def _stage(foreign: str, canonical: str) -> Rows:

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from export.choices import Choices
-from tests.reference import detectron2, maskrcnn_benchmark, torchvision
-from tests.reference.maskrcnn_benchmark_caffe2 import caffe2_pickle
+from tests.reference import detectron2, maskrcnn_benchmark
 
 _MRB = "e2e_mask_rcnn_R_50_FPN_1x"
 _D2 = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x"

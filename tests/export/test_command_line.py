@@ -71,7 +71,7 @@ def test_the_card_tells_all(store: Path, checkpoint: Path, tmp_path: Path) -> No
     assert card.postprocessing.score_threshold == 0.1
     assert card.source["file"] == "tiny.pth"
     assert len(card.source["sha256"]) == 64
-    assert card.architecture["depths"] == [1, 2, 1, 1]
+    assert card.architecture["body"]["depths"] == [1, 2, 1, 1]
     assert card.conventions["proposals"]["post_nms_top_n"] == 50
     assert card.versions["torch"].split("+")[0] == torch.__version__.split("+")[0]  # some indices leave "+cu130" out
     assert card.proof["detections"] > 0
