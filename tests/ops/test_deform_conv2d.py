@@ -46,8 +46,8 @@ class Case:
         )
         return height, width
 
-    def make(self, dtype: torch.dtype = torch.float32, seed: int = 3) -> dict[str, Tensor | None]:
-        """The tensors of the call; sums come out near 1."""
+    def make(self, dtype: torch.dtype = torch.float32, seed: int = 3) -> dict[str, Tensor]:
+        """The tensors of the call by name; sums come out near 1."""
         generator = torch.Generator().manual_seed(seed)
         taps, inputs = math.prod(self.kernel), self.channels // self.groups
         fields, out = self.offset_groups * taps, self.out_size
@@ -55,17 +55,19 @@ class Case:
             "features": torch.randn(self.images, self.channels, *self.size, generator=generator),
             "weight": torch.randn(self.outputs, inputs, *self.kernel, generator=generator) / math.sqrt(inputs * taps),
             "offset": torch.randn(self.images, 2 * fields, *out, generator=generator) * self.reach,
-            "mask": torch.rand(self.images, fields, *out, generator=generator) if self.masked else None,
-            "bias": torch.randn(self.outputs, generator=generator) if self.biased else None,
         }
-        return {name: None if value is None else value.to(dtype) for name, value in made.items()}
+        if self.masked:
+            made["mask"] = torch.rand(self.images, fields, *out, generator=generator)
+        if self.biased:
+            made["bias"] = torch.randn(self.outputs, generator=generator)
+        return {name: value.to(dtype) for name, value in made.items()}
 
 
-def on(device: torch.device, tensors: dict[str, Tensor | None]) -> dict[str, Tensor | None]:
-    return {name: None if value is None else value.to(device) for name, value in tensors.items()}
+def on(device: torch.device, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.to(device) for name, value in tensors.items()}
 
 
-def run(tensors: dict[str, Tensor | None], case: Case) -> Tensor:
+def run(tensors: dict[str, Tensor], case: Case) -> Tensor:
     return ops.deform_conv2d(**tensors, **case.steps)  # type: ignore[arg-type]
 
 
@@ -80,14 +82,13 @@ def sample(features: Tensor, y: Tensor, x: Tensor) -> Tensor:
     return grid_sample(features, grid, align_corners=False)
 
 
-def reference(tensors: dict[str, Tensor | None], case: Case) -> Tensor:
+def reference(tensors: dict[str, Tensor], case: Case) -> Tensor:
     """Tap by tap: the map sampled for each offset group, times the mask, through a 1x1 convolution; in float64."""
-    features, weight, offset, mask, bias = (None if each is None else each.double() for each in tensors.values())
-    assert features is not None and weight is not None and offset is not None
+    given = {name: value.double() for name, value in tensors.items()}
     (height, width), parts = case.out_size, (case.images, case.offset_groups)
-    shifts = offset.nan_to_num(FAR, FAR, -FAR).view(*parts, math.prod(case.kernel), 2, height, width)
-    masks = torch.ones_like(shifts[:, :, :, 0]) if mask is None else mask.view(*parts, -1, height, width)
-    split = features.view(math.prod(parts), -1, *case.size)
+    shifts = given["offset"].nan_to_num(FAR, FAR, -FAR).view(*parts, math.prod(case.kernel), 2, height, width)
+    masks = given["mask"].view(*parts, -1, height, width) if case.masked else torch.ones_like(shifts[:, :, :, 0])
+    split = given["features"].view(math.prod(parts), -1, *case.size)
     total = torch.zeros(case.images, case.outputs, height, width).double()
     for tap in range(math.prod(case.kernel)):
         row, column = divmod(tap, case.kernel[1])
@@ -95,8 +96,9 @@ def reference(tensors: dict[str, Tensor | None], case: Case) -> Tensor:
         x = positions(width, column, case) + shifts[:, :, tap, 1]
         sampled = sample(split, y.flatten(0, 1), x.flatten(0, 1)).view(*parts, -1, height, width)
         sampled = (sampled * masks[:, :, tap, None]).view(case.images, -1, height, width)
-        total += conv2d(sampled, weight[:, :, row : row + 1, column : column + 1], groups=case.groups)
-    return total if bias is None else total + bias.view(-1, 1, 1)
+        weight = given["weight"][:, :, row : row + 1, column : column + 1]
+        total += conv2d(sampled, weight, groups=case.groups)
+    return total + given["bias"].view(-1, 1, 1) if case.biased else total
 
 
 CASES = {
@@ -146,7 +148,7 @@ def test_halves(name: str, dtype: torch.dtype, device: torch.device) -> None:
 def test_the_cpu_rounds_halves_once(dtype: torch.dtype) -> None:
     case = CASES["bias"]
     tensors = case.make(dtype)
-    exact = run({name: None if value is None else value.float() for name, value in tensors.items()}, case)
+    exact = run({name: value.float() for name, value in tensors.items()}, case)
     assert torch.equal(run(tensors, case), exact.to(dtype))
 
 
@@ -155,7 +157,7 @@ def test_the_cpu_rounds_halves_once(dtype: torch.dtype) -> None:
 def test_without_offsets_it_is_a_convolution(stride: int, groups: int, device: torch.device) -> None:
     case = Case(channels=16, outputs=10, groups=groups, stride=stride, biased=True, reach=0.0)
     tensors = case.make()
-    expected = conv2d(tensors["features"], tensors["weight"], tensors["bias"], stride, 1, groups=groups)  # type: ignore[arg-type]
+    expected = conv2d(tensors["features"], tensors["weight"], tensors["bias"], stride, 1, groups=groups)
     torch.testing.assert_close(run(on(device, tensors), case).cpu(), expected, rtol=1e-5, atol=1e-5)
 
 
@@ -202,7 +204,6 @@ def test_a_nan_in_an_offset_or_a_mask_stays_where_it_is(device: torch.device) ->
     case = Case(masked=True, biased=True)
     tensors = case.make()
     offset, mask = tensors["offset"], tensors["mask"]
-    assert offset is not None and mask is not None
     offset[0, 3, 2, 4], offset[1, 8, 1, 1] = NAN, INF
     expected = reference(tensors, case).float()
     mask[1, :, 6, 8] = NAN
@@ -228,10 +229,8 @@ def test_any_layout(layout, dtype: torch.dtype, device: torch.device) -> None:  
     case = Case(channels=16, masked=True, biased=True)
     tensors = on(device, case.make(dtype))
     expected = run(tensors, case)
-    laid_out = {name: layout(value) for name, value in tensors.items() if value is not None and name != "bias"}
-    bias = tensors["bias"]
-    assert bias is not None
-    found = run(laid_out | {"bias": bias.repeat_interleave(2)[::2]}, case)
+    bias = tensors.pop("bias").repeat_interleave(2)[::2]
+    found = run({"bias": bias, **{name: layout(value) for name, value in tensors.items()}}, case)
     assert torch.equal(found, expected)
     assert found.is_contiguous(memory_format=torch.channels_last)
 
@@ -245,7 +244,6 @@ def test_reads_vectors_and_single_values_alike(
     case = Case(channels=32, outputs=8, groups=groups, offset_groups=2, masked=True)
     tensors = on(device, case.make(dtype))
     features = tensors["features"]
-    assert features is not None
     wide = torch.cat([features[:, :shift], features, features[:, : shift - 1]], 1)
     inside = wide.contiguous(memory_format=torch.channels_last)[:, shift : shift + 32]
     assert torch.equal(run(tensors | {"features": inside}, case), run(tensors, case))
@@ -264,7 +262,6 @@ def test_a_map_without_cells_is_all_padding(size: tuple[int, int], device: torch
     case = Case(size=size, padding=2, masked=True, biased=True)
     tensors = on(device, case.make())
     bias = tensors["bias"]
-    assert bias is not None
     assert torch.equal(run(tensors, case), bias.view(1, -1, 1, 1).expand(2, -1, *case.out_size))
 
 
@@ -276,8 +273,7 @@ def test_nothing_to_compute(case: Case, device: torch.device) -> None:
 def test_a_picture_does_not_depend_on_the_others() -> None:
     case = Case(images=3, channels=64, outputs=16, size=(20, 23), masked=True)
     tensors = case.make()
-    names = ("features", "offset", "mask")
-    alone = tensors | {name: tensors[name][1:2] for name in names}  # type: ignore[index]
+    alone = tensors | {name: tensors[name][1:2] for name in ("features", "offset", "mask")}
     assert torch.equal(run(alone, replace(case, images=1)), run(tensors, case)[1:2])
 
 
@@ -349,9 +345,7 @@ def test_says_what_is_wrong(message: str, wrong: dict[str, object], device: torc
 @pytest.mark.parametrize("name", ["features", "weight", "offset", "mask", "bias"])
 def test_refuses_gradients(name: str) -> None:
     tensors = PLAIN.make()
-    value = tensors[name]
-    assert value is not None
-    value.requires_grad_()
+    tensors[name].requires_grad_()
     with pytest.raises(RuntimeError, match="deform_conv2d: an input requires grad"):
         run(tensors, PLAIN)
     with torch.no_grad():
@@ -362,9 +356,8 @@ def test_refuses_gradients(name: str) -> None:
 @pytest.mark.parametrize("case", [Case(), PLAIN, Case(images=0)], ids=["version 1", "version 2", "no picture"])
 def test_opcheck(case: Case, memory_format: torch.memory_format, device: torch.device) -> None:
     tensors = on(device, case.make())
-    features, weight, *others = tensors.values()
-    assert features is not None and weight is not None
-    given = (features.contiguous(memory_format=memory_format), weight, *others)
+    features, *others = tensors.values()
+    given = (features.contiguous(memory_format=memory_format), *others)
     torch.library.opcheck(torch.ops.maskrcnn.deform_conv2d.default, given, case.steps)
 
 
@@ -374,7 +367,7 @@ def test_a_trace_holds_at_another_size_and_in_two_calls(device: torch.device) ->
         return once + ops.deform_conv2d(features, weight, offset, stride=1, padding=2, dilation=2)
 
     def given(case: Case) -> list[Tensor]:
-        return [value for value in on(device, case.make()).values() if value is not None]
+        return list(on(device, case.make()).values())
 
     traced = torch.jit.trace(twice, given(Case(masked=True)))
     assert {node.kind() for node in traced.graph.nodes()} == {
