@@ -42,7 +42,8 @@ inline int64_t cells_at_once(const DeformConv& conv, int64_t value_bytes, int64_
 inline void call_product(const char* op, const Tensor& left, const Tensor& right, const Tensor& out) {
   std::array<StableIValue, 3> stack{torch::stable::detail::from(left), torch::stable::detail::from(right),
                                     torch::stable::detail::from(out)};
-  TORCH_ERROR_CODE_CHECK(torch_call_dispatcher(op, "out", stack.data(), TORCH_ABI_VERSION));
+  MASKRCNN_CHECK(torch_call_dispatcher(op, "out", stack.data(), TORCH_ABI_VERSION) == 0, "deform_conv2d: ", op,
+                 " failed: out of memory most likely, or an input requires grad; standard error has PyTorch's reason");
   (void)torch::stable::detail::to<Tensor>(stack[0]);  // out once more, whose reference must be dropped
 }
 

@@ -1,6 +1,8 @@
 """ops.deform_conv2d against its definition, against an ordinary convolution, and the ways a model may call it."""
 
 import math
+import subprocess
+import sys
 from dataclasses import dataclass, replace
 
 import pytest
@@ -350,6 +352,18 @@ def test_refuses_gradients(name: str) -> None:
         run(tensors, PLAIN)
     with torch.no_grad():
         assert not run(tensors, PLAIN).requires_grad
+
+
+def test_refuses_gradients_without_python() -> None:
+    """A process that only loads the library has the op, but not what refuses gradients for all ops."""
+    code = """
+import sys, torch
+torch.ops.load_library(sys.argv[1])
+weight = torch.ones(1, 1, 1, 1, requires_grad=True)
+torch.ops.maskrcnn.deform_conv2d(torch.ones(1, 1, 2, 2), weight, torch.zeros(1, 2, 2, 2))
+"""
+    done = subprocess.run([sys.executable, "-c", code, ops.LIBRARY], capture_output=True, text=True, check=False)
+    assert "deform_conv2d: aten::mm failed: out of memory most likely, or an input requires grad" in done.stderr
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])

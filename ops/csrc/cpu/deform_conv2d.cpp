@@ -1,5 +1,6 @@
 #include "../deform_conv2d.h"
 
+#include <algorithm>
 #include <vector>
 
 #include <torch/csrc/stable/library.h>
