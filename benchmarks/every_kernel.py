@@ -48,6 +48,18 @@ def pool(device: torch.device, dtype: torch.dtype) -> None:
             ops.roi_align(maps[0], torch.cat([places, rows[1]], 1), 1 / 4, 7, 7, ratio, aligned=True)
 
 
+def deform(device: torch.device, dtype: torch.dtype) -> None:
+    for channels, groups, offset_groups in ((16, 1, 1), (32, 2, 2), (6, 2, 3)):  # vectors, and single values
+        features = levels(device, dtype, channels)[0]
+        weight, bias = torch.randn(4, channels // groups, 3, 3, device=device), torch.randn(4, device=device)
+        height, width = HEIGHT // 8, WIDTH // 8
+        offset = torch.randn(IMAGES, 18 * offset_groups, height, width, device=device) * 10  # past the edges too
+        mask = torch.rand(IMAGES, 9 * offset_groups, height, width, device=device)
+        given = [each.to(dtype) for each in (weight, offset, mask, bias)]
+        ops.deform_conv2d(features, *given, stride=2, padding=1)
+        ops.deform_conv2d(features, *given[:2], stride=2, padding=1)
+
+
 def propose(device: torch.device, dtype: torch.dtype) -> None:
     sizes = torch.tensor([[HEIGHT, WIDTH], [50, 60]], device=device)
     cells = torch.tensor([[-8.0, -8, 8, 8], [-11, -6, 11, 6], [-6, -11, 6, 11]], device=device).repeat(3, 1, 1)
@@ -107,6 +119,7 @@ def main(given: Sequence[str] | None = None) -> None:
     with torch.inference_mode():
         for dtype in DTYPES:
             pool(device, dtype)
+            deform(device, dtype)
             propose(device, dtype)
             select(device, dtype)
         suppress(device)

@@ -6,6 +6,7 @@ Importing this package loads the libraries and registers what ``torch.export`` n
 from ops.library import CUDA_LIBRARY, LIBRARY, load_library  # first: the modules below describe what it registers
 
 # isort: split
+from ops.deform_conv2d import deform_conv2d
 from ops.encode_rle import encode_rle
 from ops.nms import nms
 from ops.paste_masks import paste_masks
@@ -18,6 +19,7 @@ from ops.select_detections import select_detections
 __all__ = [
     "CUDA_LIBRARY",
     "LIBRARY",
+    "deform_conv2d",
     "encode_rle",
     "load_library",
     "nms",

@@ -40,6 +40,9 @@ STABLE_TORCH_LIBRARY(maskrcnn, ops) {
       " int pooled_height, int pooled_width, int sampling_ratio=-1, bool aligned=False, int canonical_level=4,"
       " float canonical_size=224.0, float ratio_epsilon=0.0, float level_epsilon=1e-6, bool legacy=False)"
       " -> Tensor");
+  ops.def(
+      "deform_conv2d(Tensor features, Tensor weight, Tensor offset, Tensor? mask=None, Tensor? bias=None, *,"
+      " int stride=1, int padding=0, int dilation=1) -> Tensor");
 
   // Masks
   ops.def(

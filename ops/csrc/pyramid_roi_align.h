@@ -64,7 +64,7 @@ inline void check_levels(const std::vector<Tensor>& levels) {
   const Tensor& first = levels[0];
   for (size_t i = 0; i < levels.size(); ++i) {
     const std::string name = text("level", i);
-    check_pooled_map("pyramid_roi_align", name.c_str(), levels[i]);
+    check_feature_map("pyramid_roi_align", name.c_str(), levels[i]);
     MASKRCNN_CHECK(levels[i].size(0) == first.size(0) && levels[i].size(1) == first.size(1), "pyramid_roi_align: ",
                    name, " must be (", first.size(0), ", ", first.size(1), ", H, W), got ", shape_of(levels[i]));
     MASKRCNN_CHECK(levels[i].scalar_type() == first.scalar_type(), "pyramid_roi_align: ", name, " must be ",

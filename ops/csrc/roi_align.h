@@ -8,16 +8,10 @@
 #pragma once
 #include <cmath>
 
-#include "check.h"
+#include "feature_map.h"
 #include "roi_sampling.h"
 
 namespace maskrcnn {
-
-inline void check_pooled_map(const char* op, const char* name, const Tensor& features) {
-  MASKRCNN_CHECK(features.dim() == 4, op, ": ", name, " must be (B, C, H, W), got ", shape_of(features));
-  MASKRCNN_CHECK(is_feature_dtype(features), op, ": ", name, " must be float32, float16 or bfloat16, got ",
-                 dtype_of(features));
-}
 
 inline void check_bins(const char* op, int64_t pooled_height, int64_t pooled_width, int64_t sampling_ratio) {
   MASKRCNN_CHECK(pooled_height > 0, op, ": pooled_height must be at least 1, got ", pooled_height);
@@ -28,7 +22,7 @@ inline void check_bins(const char* op, int64_t pooled_height, int64_t pooled_wid
 
 inline void check_roi_align(const Tensor& features, const Tensor& rois, double spatial_scale, int64_t pooled_height,
                             int64_t pooled_width, int64_t sampling_ratio) {
-  check_pooled_map("roi_align", "features", features);
+  check_feature_map("roi_align", "features", features);
   MASKRCNN_CHECK(rois.dim() == 2 && rois.size(1) == 5, "roi_align: rois must be (N, 5), got ", shape_of(rois));
   MASKRCNN_CHECK(rois.scalar_type() == ScalarType::Float, "roi_align: rois must be float32, got ", dtype_of(rois));
   check_same_device("roi_align", "rois", rois, features);

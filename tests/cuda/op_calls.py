@@ -102,6 +102,17 @@ def roi_align(dtype: torch.dtype = torch.float32) -> Call:
     return Call(ops.roi_align, (level, rois, 1 / 8, 7, 7, 0, True), {})
 
 
+def deform(dtype: torch.dtype = torch.float32, groups: int = 1, masked: bool = True) -> Call:
+    """The second convolution of a block of C4; sums come out near 1."""
+    (level,) = maps(2, 256, [16], 15, dtype)
+    made = generator(16)
+    weight = torch.randn(256, 256 // groups, 3, 3, generator=made) / (9 * 256 / groups) ** 0.5
+    offset, mask = (torch.randn(2, count, *level.shape[2:], generator=made) for count in (18, 9))
+    tensors = (weight, offset * 2, mask.sigmoid() if masked else None, torch.randn(256, generator=made))
+    given = (None if each is None else each.to(dtype) for each in tensors)
+    return Call(ops.deform_conv2d, (level, *given), {"padding": 1})
+
+
 def select(images: int = 8, classes: int = 91, growth: float = 0.0, activation: str = "none") -> Call:
     """Scores are distinct; ``growth`` as in ``propose``."""
     rows = images * 1000

@@ -23,6 +23,8 @@ from tests.demo_model import export_demo_model
 CALLS: dict[str, Callable[[], calls.Call]] = {
     "propose": partial(calls.propose, 2),
     "pyramid_roi_align": partial(calls.pyramid, 7, 1000),
+    "deform_conv2d": partial(calls.deform),
+    "deform_conv2d, 32 groups": partial(calls.deform, torch.float16, 32, False),
     "select_detections": partial(calls.select, 2),
     "resize_normalize": partial(calls.resize, "bilinear"),
     "resize_normalize, Pillow": partial(calls.resize, "pillow"),

@@ -85,6 +85,21 @@ def test_pools_halves_to_their_last_bit(dtype: torch.dtype, cuda: torch.device) 
         torch.testing.assert_close(found, expected, rtol=last_bit, atol=1e-4)  # rounded once, from a float32 sum
 
 
+@pytest.mark.parametrize("groups", [1, 32])
+@pytest.mark.parametrize("masked", [True, False])
+def test_convolves_the_same(masked: bool, groups: int, cuda: torch.device) -> None:
+    (expected,), (found,) = on_both(calls.deform(groups=groups, masked=masked), cuda)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=2e-5)  # order of up to 2304 terms of sums near 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("groups", [1, 32])
+def test_convolves_halves(groups: int, dtype: torch.dtype, cuda: torch.device) -> None:
+    (expected,), (found,) = on_both(calls.deform(dtype, groups), cuda)
+    last_bit = torch.finfo(dtype).eps  # the samples are rounded too, and the sums before the bias
+    torch.testing.assert_close(found, expected, rtol=2 * last_bit, atol=4 * last_bit)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_proposes_from_halves(dtype: torch.dtype, cuda: torch.device) -> None:
     """Many logits are equal in half precision: then the lower number is better, on every device."""

@@ -13,6 +13,7 @@ CALLS: dict[str, Callable[[], calls.Call]] = {
     "propose": partial(calls.propose, 2),
     "pyramid_roi_align": partial(calls.pyramid, 7, 300, channels=32),
     "roi_align": partial(calls.roi_align),
+    "deform_conv2d": partial(calls.deform),
     "select_detections": partial(calls.select, 2),
     "nms": partial(calls.nms, 1000),
     "encode_rle": partial(calls.encode, 50, "integer", False),

@@ -5,6 +5,7 @@
 #include <torch/headeronly/util/BFloat16.h>
 #include <torch/headeronly/util/Half.h>
 
+#include "../feature_map.h"
 #include "launch.h"
 
 namespace maskrcnn {
@@ -33,6 +34,15 @@ struct FeatureMatrix {
 };
 
 constexpr int64_t kVectorBytes = 16;  // the widest load of one thread
+
+// Whether the map can be read a vector at a time; the offset along an axis of one is 0 whatever its stride.
+inline bool has_vectors(const FeatureMap& map) {
+  const Tensor& cells = map.tensor;
+  const int64_t lanes = kVectorBytes / cells.element_size();
+  const auto fits = [&](int64_t size, int64_t stride) { return size <= 1 || stride % lanes == 0; };
+  return reinterpret_cast<uintptr_t>(cells.const_data_ptr()) % kVectorBytes == 0 && cells.size(1) % lanes == 0 &&
+         fits(cells.size(0), map.image_stride) && fits(map.height, map.row_stride) && fits(map.width, map.cell_stride);
+}
 
 // What one thread reads and writes at once: kVectorBytes, or a single value where memory is not aligned for more.
 template <class Feature, int kCount>

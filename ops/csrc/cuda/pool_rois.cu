@@ -218,15 +218,6 @@ __global__ void __launch_bounds__(kMostWarps* kWarp)
   }
 }
 
-// Whether the map can be read a vector at a time; the offset along an axis of one is 0 whatever its stride.
-bool has_vectors(const FeatureMap& map) {
-  const Tensor& cells = map.tensor;
-  const int64_t lanes = kVectorBytes / cells.element_size();
-  const auto fits = [&](int64_t size, int64_t stride) { return size <= 1 || stride % lanes == 0; };
-  return reinterpret_cast<uintptr_t>(cells.const_data_ptr()) % kVectorBytes == 0 && cells.size(1) % lanes == 0 &&
-         fits(cells.size(0), map.image_stride) && fits(map.height, map.row_stride) && fits(map.width, map.cell_stride);
-}
-
 DeviceMaps device_maps(const std::vector<FeatureMap>& maps) {
   DeviceMaps result{};
   for (size_t i = 0; i < maps.size(); ++i)
