@@ -161,7 +161,7 @@ def export_of(options: argparse.Namespace) -> Export:
     serving.device_type()  # refuses what cannot be served before the minutes of an export
     found = resolve(options.checkpoint)
     choices = choices_of(options, found.preset)
-    name = options.name or (found.published or options.checkpoint if found.published else found.path.stem)
+    name = options.name or (found.published.rpartition("/")[2] if found.published else found.path.stem)
     return Export(found.path, name, choices, serving, options.out)
 
 

@@ -97,11 +97,15 @@ def test_two_folders_give_the_same_bytes(checkpoint: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nowhere.pth"], "nowhere.pth does not exist"),
+        (["nowhere.pth"], "'nowhere.pth' does not exist"),
         (["{checkpoint}", "--name", "../up"], "model name must be letters"),
-        (["{checkpoint}", "--preset", "demo"], "the checkpoint has 4 classes with the background, but 5 class names"),
+        (["{checkpoint}", "--preset", "demo"], "preset demo is of another network than the checkpoint: classes 4 (the checkpoint has 3)"),
+        (["{checkpoint}", "--preset", "mine"], "preset 'mine' is not known"),
+        (["{checkpoint}", "--preset", "detectron2"], "is of detectron2, but the checkpoint is one of torchvision"),
+        (["{checkpoint}", "--preset", "demo", "--config", "any.yaml"], "give --config or --preset, not both"),
+        (["{checkpoint}", "--format", "caffe2"], "it is not part of a Mask R-CNN or Faster R-CNN of caffe2"),
         (["{checkpoint}", "--labels", "nowhere.txt"], "class names nowhere.txt cannot be read"),
-        (["{checkpoint}", "--anchor-sizes", "32,64"], "give 2 anchor sizes and 3 ratios"),
+        (["{checkpoint}", "--anchor-sizes", "32,64"], "the conventions give 2 levels with 3, 3"),
         (["{checkpoint}", "--min-size", "900", "--max-size", "800"], "0 < min_size <= max_size"),
     ],
 )
@@ -128,7 +132,7 @@ def test_nothing_is_packed_that_does_not_hold(
     assert not (tmp_path / "store").exists()
 
 
-@pytest.mark.parametrize("arguments", [["--score-threshold", "2"], ["--batch-size", "0"], ["--preset", "mine"]])
+@pytest.mark.parametrize("arguments", [["--score-threshold", "2"], ["--batch-size", "0"]])
 def test_refuses_values_out_of_range(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(["any.pth", *arguments])

@@ -63,8 +63,10 @@ def test_the_file_says_how_to_choose_gpus() -> None:
     assert "deviceIds" in Serving().to_yaml()
 
 
-def test_the_options_reach_the_file(kernels: bool) -> None:
-    asked = export_of(parser().parse_args(["any.pth", "--device", "cpu", "--dtype", "bfloat16"])).serving
+def test_the_options_reach_the_file(kernels: bool, tmp_path: Path) -> None:
+    (tmp_path / "any.pth").touch()
+    options = parser().parse_args([str(tmp_path / "any.pth"), "--device", "cpu", "--dtype", "bfloat16"])
+    asked = export_of(options).serving
     assert (asked.device, asked.dtype) == ("cpu", "bfloat16")
 
 
