@@ -18,7 +18,7 @@ import functools
 
 from tests.reference.detectron2_model import Detections, Detectron2, canvas, on_picture
 from tests.reference.detectron2_settings import VARIANTS, Settings
-from tests.reference.detectron2_weights import pictures, synthetic
+from tests.reference.detectron2_weights import picture, pictures, synthetic
 
 __all__ = [
     "VARIANTS",
@@ -28,12 +28,17 @@ __all__ = [
     "canvas",
     "made",
     "on_picture",
+    "picture",
     "pictures",
     "synthetic",
 ]
 
 
+# Where the first draw leaves a box so near a threshold that rounding decides on it.
+SEEDS = {"c4": 1, "gn": 2, "basic_blocks": 1}
+
+
 @functools.cache
 def made(name: str) -> tuple[Detectron2, Settings]:
     """The tiny network of that name in ``VARIANTS``, with weights; the same object at every call."""
-    return synthetic(VARIANTS[name], seed=0), VARIANTS[name]
+    return synthetic(VARIANTS[name], seed=SEEDS.get(name, 0)), VARIANTS[name]

@@ -38,7 +38,15 @@ class Bottleneck(nn.Module):
     """1x1, 3x3 (perhaps deformable) and 1x1 convolution and a shortcut."""
 
     def __init__(
-        self, settings: Settings, inputs: int, width: int, outputs: int, norm: str, stride: int, dilation: int, deform: str
+        self,
+        settings: Settings,
+        inputs: int,
+        width: int,
+        outputs: int,
+        norm: str,
+        stride: int,
+        dilation: int,
+        deform: str,
     ) -> None:
         super().__init__()
         first, second = (stride, 1) if settings.stride_in_1x1 else (1, stride)

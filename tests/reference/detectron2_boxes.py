@@ -47,13 +47,13 @@ def nonempty(boxes: Tensor) -> Tensor:
 
 def nms(boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:
     """Indices of the boxes that overlap no better one by more than the threshold, best first."""
-    left, kept = scores.sort(descending=True, stable=True).indices, []
+    left, kept, area = scores.sort(descending=True, stable=True).indices, [], areas(boxes)
     while len(left):
         best, left = left[0], left[1:]
         kept.append(int(best))
         low, high = torch.max(boxes[best, :2], boxes[left, :2]), torch.min(boxes[best, 2:], boxes[left, 2:])
         overlap = (high - low).clamp(min=0).prod(dim=1)
-        union = areas(boxes[best]) + areas(boxes[left]) - overlap
+        union = area[best] + area[left] - overlap
         left = left[~((overlap / union).double() > threshold)]
     return torch.tensor(kept, dtype=torch.int64)
 

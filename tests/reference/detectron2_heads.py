@@ -79,7 +79,7 @@ class BoxHead(nn.Module):
         for number in range(1, settings.box_convs + 1):
             self.layers.append(f"conv{number}")
             dim = settings.box_conv_dim
-            self.add_module(f"conv{number}", Conv(channels, dim, 3, settings.box_norm, relu=True, padding=1))
+            self.add_module(f"conv{number}", Conv(channels, dim, 3, settings.box_norm, padding=1))
             channels = dim
         inputs = channels * settings.box_pool**2
         for number in range(1, settings.box_fcs + 1):
@@ -127,6 +127,11 @@ class MaskHead(nn.Module):
         return logits[torch.arange(len(labels)), channel].sigmoid()
 
 
+def pyramid_levels(boxes: Tensor) -> Tensor:
+    """The level (n,) from 2 to 5 to pool each box from: a box of 224 x 224 from p4, twice the side a level higher."""
+    return (4 + torch.log2(areas(boxes).sqrt() / 224 + 1e-8)).floor().clamp(2, 5)
+
+
 class ROIHeads(nn.Module):
     """Box and mask heads over pooled boxes, by the names of each kind of network."""
 
@@ -154,9 +159,7 @@ class ROIHeads(nn.Module):
     def pool(self, features: list[Tensor], boxes: Tensor, size: int) -> Tensor:
         """Pool boxes (n, 4) of one picture from its maps (C, H, W), each from the level that suits its size."""
         settings = self.settings
-        level = torch.zeros(len(boxes))
-        if settings.kind == "fpn":
-            level = (4 + torch.log2(areas(boxes).sqrt() / 224 + 1e-8)).floor().clamp(2, 5) - 2
+        level = pyramid_levels(boxes) - 2 if settings.kind == "fpn" else torch.zeros(len(boxes))
         pooled = boxes.new_zeros(len(boxes), len(features[0]), size, size)
         for index in level.unique().int().tolist():
             chosen, stride = level == index, settings.strides[index]

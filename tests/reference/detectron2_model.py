@@ -75,7 +75,7 @@ class Detectron2(nn.Module):
 
 
 def canvas(pictures: list[Tensor], settings: Settings) -> tuple[Tensor, Tensor]:
-    """Pictures (H, W, 3) uint8 RGB -> images (B, 3, H, W), BGR, normalised, then padded with zeros, and sizes (B, 2)."""
+    """Pictures (H, W, 3) uint8 RGB -> images (B, 3, H, W) BGR, normalised, then padded with zeros; sizes (B, 2)."""
     sizes = torch.tensor([picture.shape[:2] for picture in pictures])
     sides = [-(-int(side) // settings.divisor) * settings.divisor for side in sizes.amax(dim=0)]
     images = torch.zeros(len(pictures), 3, *sides)

@@ -89,18 +89,18 @@ TINY = Settings(
     num_classes=5,
 )
 ONE_MAP = replace(TINY, res2_out=16, width_per_group=4, anchor_sizes=C4_ANCHORS, pre_nms_top=6000)
-# Each group of 32 needs a channel at least; here most have two.
+# Each group of 32 needs a channel at least; here most have more.
 GN = replace(
     TINY,
-    stem_out=64,
+    stem_out=32,
     res2_out=64,
-    width_per_group=64,
+    width_per_group=32,
     stride_in_1x1=False,
     body_norm="GN",
     fpn_channels=64,
     fpn_norm="GN",
     box_convs=4,
-    box_conv_dim=64,
+    box_conv_dim=32,
     box_norm="GN",
     box_fcs=1,
     mask_convs=8,

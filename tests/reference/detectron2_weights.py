@@ -33,6 +33,7 @@ def synthetic(settings: Settings, seed: int) -> Detectron2:
     module, generator = Detectron2(settings), torch.Generator().manual_seed(seed)
     state = {name: drawn(name, value, generator) for name, value in module.state_dict().items()}
     module.load_state_dict(state)
+    grow_proposals(module)
     images, sizes = canvas(pictures(), settings)
     calibrate(module, images, sizes)
     balance(module, images, sizes)
@@ -56,12 +57,23 @@ def drawn(name: str, value: Tensor, generator: torch.Generator) -> Tensor:
 
 
 @torch.no_grad()
+def grow_proposals(module: Detectron2) -> None:
+    """Make proposals twice the size of their anchors, so that small pictures fill more levels of a pyramid."""
+    bias = module.proposal_generator.rpn_head.anchor_deltas.bias
+    bias.view(-1, 4)[:, 2:] += math.log(2.0)
+
+
+@torch.no_grad()
 def calibrate(module: Detectron2, images: Tensor, sizes: Tensor) -> None:
     """Let every batch norm take its statistics from what it sees, as after training."""
     norms = [norm for norm in module.modules() if isinstance(norm, BatchNorm)]
+    heads = any(isinstance(layer, BatchNorm) for layer in module.roi_heads.modules())
     for norm in norms:
         norm.calibrating = True
-    module(images, sizes)
+    if heads:
+        module(images, sizes)
+    else:
+        module.backbone(images)
     for norm in norms:
         norm.calibrating = False
 
@@ -80,8 +92,8 @@ def balance(module: Detectron2, images: Tensor, sizes: Tensor) -> None:
 
 
 def pictures() -> list[Tensor]:
-    """Two pictures (H, W, 3) uint8 RGB of different sizes: rectangles on blurred noise; no side is divisible by 16."""
-    return [picture(150, 205, seed=1), picture(183, 140, seed=2)]
+    """Two pictures (H, W, 3) uint8 RGB: rectangles on noise. Sizes differ and divide by nothing; p4 is reached."""
+    return [picture(250, 309, seed=1), picture(183, 139, seed=2)]
 
 
 def picture(height: int, width: int, seed: int) -> Tensor:
