@@ -20,7 +20,7 @@ SPREADS = {  # by the end of a layer's name: standard deviation of its output, 1
     "cls_score": 3.0,
     "predictor.bbox_pred": 1.0,
     "mask_fcn_logits": 2.0,
-    "conv2.offset": 1.0,  # pixels
+    "conv2.offset": 0.4,  # pixels, beside 1 from its bias: more of it would multiply every rounding
 }
 
 
@@ -55,7 +55,8 @@ def fit(network: nn.Module, run: Callable[[], object], seed: int) -> None:
             layer.register_forward_hook(Once(partial(fit_gain, generator=generator)))
         elif isinstance(getattr(layer, "weight", None), Tensor):
             spread = next((value for end, value in SPREADS.items() if name.endswith(end)), 1.0)
-            layer.register_forward_hook(Once(partial(fit_weight, spread=spread, generator=generator)))
+            shift = 1.0 if name.endswith("conv2.offset") else 0.1
+            layer.register_forward_hook(Once(partial(fit_weight, spread=spread, shift=shift, generator=generator)))
             if name.endswith("cls_score"):
                 layer.register_forward_hook(Once(fit_background))
     run()
@@ -81,8 +82,11 @@ def noise(like: Tensor, generator: torch.Generator) -> Tensor:
     return torch.randn(like.shape, generator=generator)
 
 
-def fit_weight(layer: nn.Module, inputs: tuple[Tensor, ...], spread: float, generator: torch.Generator) -> None:
-    """Zero-mean filters (a layer after a ReLU would pass on little but its mean), scaled to the spread."""
+def fit_weight(
+    layer: nn.Module, inputs: tuple[Tensor, ...], spread: float, shift: float, generator: torch.Generator
+) -> None:
+    """Zero-mean filters (a layer after a ReLU would pass on little but its mean), scaled to the spread; the means of
+    the channels are ``shift`` apart."""
     drawn = noise(layer.weight, generator)
     axis = 0 if isinstance(layer, nn.ConvTranspose2d) else tuple(range(1, drawn.dim()))
     layer.weight.copy_(drawn - drawn.mean(dim=axis, keepdim=True))
@@ -94,7 +98,7 @@ def fit_weight(layer: nn.Module, inputs: tuple[Tensor, ...], spread: float, gene
     scale = spread / centred.std().clamp(min=1e-6)
     layer.weight.mul_(scale)
     if bias is not None:
-        bias.copy_(0.1 * noise(bias, generator) - output.mean(dim=1) * scale)
+        bias.copy_(shift * noise(bias, generator) - output.mean(dim=1) * scale)
 
 
 def fit_background(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
