@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from export.configs.data_sets import data_set_names
 from export.conventions import Conventions
 from export.errors import ExportError
 from export.kinds import Format, Kind
@@ -175,3 +176,39 @@ def test_augmented_tests_are_left_to_the_evaluation(tmp_path: Path) -> None:
         "COCO-Detection/faster_rcnn_R_50_FPN_1x", "fpn").class_names)  # fmt: skip
     (note,) = config_claims(tmp_path / "mine.yaml", "detectron2").notes
     assert note.startswith("TEST.AUG.ENABLED")
+
+
+# detectron2/layers/batch_norm.py, get_norm: in inference all batch norms are one.
+@pytest.mark.parametrize(
+    ("norm", "claim"),
+    [("FrozenBN", "batch"), ("BN", "batch"), ("SyncBN", "batch"), ("nnSyncBN", "batch"), ("naiveSyncBN", "batch"),
+     ("naiveSyncBN_N", "batch"), ("GN", "group")],
+)  # fmt: skip
+def test_norms_of_detectron2(norm: str, claim: str, tmp_path: Path) -> None:
+    path = written(tmp_path, f"_BASE_: Base-RCNN-FPN.yaml\nMODEL: {{RESNETS: {{NORM: {norm}}}, FPN: {{NORM: {norm}}}}}")
+    claims = config_claims(path, "detectron2")
+    assert (claims.body_norm, claims.pyramid_norm, claims.box_norm) == (claim, claim, "none")
+
+
+# detectron2/data/datasets/builtin.py; maskrcnn-benchmark's config/paths_catalog.py
+@pytest.mark.parametrize(
+    ("data_sets", "classes", "first"),
+    [
+        (["lvis_v0.5_val_cocofied"], 80, "person"),
+        (["lvis_v0.5_val_rand_100"], 1230, "acorn"),
+        (["lvis_v1_test_dev"], 1203, "aerosol_can"),
+        ("coco_2014_minival", 80, "person"),
+        (["coco_2017_val_100", "mine"], 80, "person"),
+        (["voc_2007_test_cocostyle"], 20, "aeroplane"),
+        (["cityscapes_fine_instance_seg_val"], 8, "person"),
+        (["cityscapes_poly_instance_minival"], 10, "person"),
+        (["cityscapes_fine_instanceonly_seg_val_cocostyle"], 8, None),
+        (["keypoints_coco_2017_val"], 80, None),
+        (["coco_2017_val"], 79, None),
+        (None, 80, None),
+    ],
+)
+def test_names_of_data_sets(data_sets: object, classes: int, first: str | None) -> None:
+    names = data_set_names(data_sets, classes)
+    assert (names[0] if names else None) == first
+    assert names is None or len(names) == classes
