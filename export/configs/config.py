@@ -45,7 +45,7 @@ class Config:
 
     def __getitem__(self, key: str) -> Any:
         """The value of a key that the framework knows."""
-        return self.values.get(key, self.defaults[key])
+        return self.values[key] if key in self.values else self.defaults[key]
 
     def number(self, key: str) -> float:
         """A number.

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from export.class_names import fitting_class_names, read_class_names
+from export.class_names import class_list, class_list_names, fitting_class_names, read_class_names
 from export.errors import ExportError
 from export.presets import COCO_BY_ID
 
@@ -41,20 +41,96 @@ def test_refuses_what_it_cannot_read(file: str, content: str, tmp_path: Path) ->
         read_class_names(path)
 
 
-def test_names_a_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match="nowhere.txt cannot be read"):
+def test_names_a_missing_file_and_the_built_in_lists(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=r"nowhere.txt cannot be read: .*built-in lists are: .*coco, "):
         read_class_names(tmp_path / "nowhere.txt")
 
 
-def test_fits_names_to_the_classes() -> None:
-    assert fitting_class_names(("background", "cat"), 2) == ("background", "cat")
-    assert fitting_class_names(("cat",), 2) == ("background", "cat")  # the background may be left out
-    assert fitting_class_names(None, 3) == ("background", "class 1", "class 2")
-    with pytest.raises(ExportError, match="has 4 classes with the background, but 2 class names"):
-        fitting_class_names(("background", "cat"), 4)
+def test_a_built_in_list_is_read_by_name_unless_a_file_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert read_class_names(Path("voc"))[:2] == ("aeroplane", "bicycle")
+    Path("voc").write_text("cat\n")
+    assert read_class_names(Path("voc")) == ("cat",)
+
+
+@pytest.mark.parametrize(
+    ("names", "classes", "fitted"),
+    [
+        (("background", "cat"), 2, ("background", "cat")),
+        (("cat",), 2, ("background", "cat")),  # the background may be left out
+        (("nothing", "cat"), 2, ("nothing", "cat")),  # and be called something else
+        (None, 3, ("background", "class 1", "class 2")),
+    ],
+)
+def test_fits_names_to_the_classes(names: tuple[str, ...] | None, classes: int, fitted: tuple[str, ...]) -> None:
+    assert fitting_class_names(names, classes) == fitted
+
+
+@pytest.mark.parametrize(
+    ("names", "classes", "fitted"),
+    [
+        (("cat", "dog"), 3, ("cat", "dog")),  # label 0 is the first class, the background is no label
+        (("background", "cat", "dog"), 3, ("cat", "dog")),
+        (("__background__", "cat", "dog"), 3, ("cat", "dog")),
+        (("cat", "dog", "background"), 3, ("cat", "dog")),
+        (None, 3, ("class 0", "class 1")),
+    ],
+)
+def test_leaves_the_background_out_where_it_is_last(
+    names: tuple[str, ...] | None, classes: int, fitted: tuple[str, ...]
+) -> None:
+    assert fitting_class_names(names, classes, background_first=False) == fitted
+
+
+@pytest.mark.parametrize(
+    ("names", "classes", "background_first", "message"),
+    [
+        (("background", "cat"), 4, True, "has 4 classes with the background, but 2 class names .*its own names"),
+        (("background", "cat"), 3, True, "has 3 classes with the background, but 2 class names"),
+        (("cat",), 4, False, "has 4 classes with the background, but 1 class names"),
+        (("cat", "dog", "cow"), 3, False, "has 3 classes with the background, but 3 class names"),
+        (class_list("coco-by-id"), 81, True, "has 81 .* but 91 class names .*list coco has as many: --labels coco"),
+        (class_list("coco"), 91, True, "has 91 .* but 80 class names .*list coco-by-id has as many"),
+    ],
+)
+def test_says_both_counts_and_the_cause(
+    names: tuple[str, ...], classes: int, background_first: bool, message: str
+) -> None:
+    with pytest.raises(ExportError, match=message):
+        fitting_class_names(names, classes, background_first)
 
 
 def test_coco_names_stand_at_their_ids() -> None:
     assert len(COCO_BY_ID) == 91
     assert (COCO_BY_ID[1], COCO_BY_ID[18], COCO_BY_ID[90]) == ("person", "dog", "toothbrush")
     assert [label for label, name in enumerate(COCO_BY_ID) if name == "N/A"] == [12, 26, 29, 30, 45, 66, 68, 69, 71, 83]
+
+
+# Positions as in detectron2/data/datasets (builtin_meta.py, lvis_v1_categories.py and lvis_v0_5_categories.py: id - 1;
+# pascal_voc.py) and, with the caravan and the trailer, cityscapesscripts' labels that have instances.
+@pytest.mark.parametrize(
+    ("name", "count", "some"),
+    [
+        ("coco", 80, {0: "person", 11: "stop sign", 16: "dog", 79: "toothbrush"}),
+        ("lvis-v1", 1203, {0: "aerosol_can", 22: "trash_can", 79: "cow", 1172: "weathervane", 1202: "zucchini"}),
+        ("lvis-v0.5", 1230, {0: "acorn", 1151: "turtle", 1181: "automatic_washer", 1229: "zucchini"}),
+        ("voc", 20, {0: "aeroplane", 14: "person", 19: "tvmonitor"}),
+        ("cityscapes", 8, {0: "person", 1: "rider", 5: "train", 7: "bicycle"}),
+        ("cityscapes-10", 10, {4: "bus", 5: "caravan", 6: "trailer", 7: "train", 9: "bicycle"}),
+    ],
+)
+def test_built_in_lists(name: str, count: int, some: dict[int, str]) -> None:
+    names = class_list(name)
+    assert len(names) == len(set(names)) == count
+    assert {place: names[place] for place in some} == some
+    assert all(entry and entry == entry.strip() for entry in names)
+
+
+def test_the_two_lists_of_coco_agree() -> None:
+    assert class_list("coco") == tuple(name for name in COCO_BY_ID if name not in ("background", "N/A"))
+    assert set(class_list_names()) >= {"coco", "coco-by-id", "lvis-v1", "lvis-v0.5", "voc", "cityscapes"}
+
+
+def test_an_unknown_list_is_named() -> None:
+    with pytest.raises(ExportError, match="no list of class names 'coca'; there are: cityscapes, "):
+        class_list("coca")
