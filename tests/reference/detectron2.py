@@ -4,7 +4,7 @@ One object is both the checkpoint and the answer::
 
     module, settings = made("deform_v2")         # a name of VARIANTS: tiny, weights synthetic, some detections
     checkpoint = {"model": module.state_dict()}  # Detectron2's names and shapes
-    images, sizes = canvas(pictures(), settings) # or any pictures, RGB uint8 (H, W, 3)
+    images, sizes = canvas(pictures(), settings)  # or any pictures, RGB uint8 (H, W, 3)
     for found in module(images, sizes): ...      # Detections of each picture
 
 ``made`` keeps what it made: load other weights into a ``Detectron2(settings)`` of your own.
@@ -35,7 +35,7 @@ __all__ = [
 
 
 # Where the first draw leaves a box so near a threshold that rounding decides on it.
-SEEDS = {"c4": 1, "gn": 2, "basic_blocks": 1}
+SEEDS = {"c4": 1, "gn": 2, "deform_v1": 1, "basic_blocks": 1, "x152": 3}
 
 
 @functools.cache

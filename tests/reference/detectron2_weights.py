@@ -92,7 +92,7 @@ def balance(module: Detectron2, images: Tensor, sizes: Tensor) -> None:
 
 
 def pictures() -> list[Tensor]:
-    """Two pictures (H, W, 3) uint8 RGB: rectangles on noise. Sizes differ and divide by nothing; p4 is reached."""
+    """Two pictures (H, W, 3) uint8 RGB: rectangles on noise. No side is divisible by a stride; p4 is reached."""
     return [picture(250, 309, seed=1), picture(183, 139, seed=2)]
 
 
