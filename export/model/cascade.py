@@ -55,5 +55,5 @@ def corrected_boxes(boxes: Tensor, deltas: Tensor, weights: BoxWeights, sizes: T
     x, y = x1 + 0.5 * width + dx * width, y1 + 0.5 * height + dy * height
     wide, tall = (0.5 * dw.clamp(max=_MOST_LOG_SCALE).exp() * width, 0.5 * dh.clamp(max=_MOST_LOG_SCALE).exp() * height)
     corners = torch.stack([x - wide, y - tall, x + wide, y + tall], dim=2)
-    limits = sizes.flip(1).repeat(1, 2).unsqueeze(1).to(corners)  # width, height, width, height
+    limits = sizes.flip(1).repeat(1, 2).unsqueeze(1).type_as(corners)  # width, height, width, height
     return torch.minimum(corners.clamp(min=0), limits)

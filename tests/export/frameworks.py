@@ -5,13 +5,15 @@ ones) is said as a user would: by changing single options.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from export.choices import Choices
+from export.conventions import Conventions
+from export.presets import preset
+from export.weights import Imported
 from tests.reference import detectron2, maskrcnn_benchmark
 
 _MRB = "e2e_mask_rcnn_R_50_FPN_1x"
@@ -85,9 +87,12 @@ class Trained:
             for found in self.module(self.images, self.sizes)
         ]
 
-    def choices(self) -> Choices:
-        """What a user would say of it. The networks are far smaller than those of the configs."""
-        return Choices(preset=self.preset, changes=self.changes)
+    def conventions(self, imported: Imported) -> Conventions:
+        """Those of the config, changed where this network is another: it is far smaller than the config's."""
+        made = preset(self.preset, imported.architecture.kind)
+        for section, fields in self.changes.items():
+            made = made.with_options(section, **fields)
+        return replace(made, class_names=None)
 
 
 def trained(framework: str, variant: str) -> Trained:

@@ -1,0 +1,42 @@
+"""Networks of every framework and kind: the checkpoint read, the trace run, its answers those of a slow reference."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from export import trace
+from export.comparison import Differences, compare_answers
+from export.model import MaskRCNN
+from export.weights import import_weights
+from tests.export.frameworks import DETECTRON2, MASKRCNN_BENCHMARK, Trained, trained
+
+NETWORKS = [("detectron2", name) for name in DETECTRON2] + [("maskrcnn-benchmark", name) for name in MASKRCNN_BENCHMARK]
+
+
+def answer_of(given: Trained) -> tuple[torch.Tensor, ...]:
+    """What the reference says, as the model would say it: best first, empty masks where there are none."""
+    found = given.expected()
+    parts = []
+    for one in found:
+        order = one.scores.argsort(descending=True, stable=True)
+        masks = one.boxes.new_zeros(len(order), 0, 0) if one.masks is None else one.masks
+        parts.append([each[order] for each in (one.boxes, one.scores, one.labels, masks)])
+    return (*(torch.cat(part) for part in zip(*parts, strict=True)), torch.tensor([len(one.boxes) for one in found]))
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize(("framework", "variant"), NETWORKS)
+def test_answers_are_the_references(framework: str, variant: str, tmp_path: Path) -> None:
+    given = trained(framework, variant)
+    imported = import_weights(given.module.state_dict())
+    assert imported.format == framework
+    model = MaskRCNN(imported.weights, imported.architecture, given.conventions(imported))
+    trace.save(trace.trace(model), tmp_path / "model.pt")
+    expected = answer_of(given)
+    assert len(expected[0]) >= 5
+    assert len(expected[2].unique()) > 1
+    for network in (model, torch.jit.load(tmp_path / "model.pt")):
+        found = network(given.images, given.sizes)
+        # A hundred times what rounding gives in these shallow networks.
+        assert compare_answers(found, expected).beyond(Differences(boxes=1e-2, scores=1e-4, masks=1e-3)) == []
