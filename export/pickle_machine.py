@@ -226,8 +226,8 @@ def _unknown(code: bytes, position: int) -> UnreadableError:
     if name is None:
         return damaged(f"byte {position} is no pickle instruction")
     return UnreadableError(
-        f"uses the pickle instruction {name} at byte {position}, which weights do not need and which may run code, so it "
-        f"is refused. {SAVE_AGAIN}"
+        f"uses the pickle instruction {name} at byte {position}, which weights do not need and which may run code, "
+        f"so it is refused. {SAVE_AGAIN}"
     )
 
 
