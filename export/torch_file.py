@@ -71,9 +71,8 @@ def outline_of_legacy(file: BinaryIO, size: int) -> Any:
     keys = _run(source)
     if type(keys) is not list or not all(isinstance(key, str) for key in keys):
         raise damaged("no list of storages")
-    if Counter(keys) != Counter(
-        list(storages.found)
-    ):  # a storage without values would show what the memory held before
+    # A storage without values would show what the memory held before.
+    if sorted(keys) != sorted(storages.found):
         raise damaged("the storages are not those that the tensors point at")
     for key in keys:
         _skip_storage(source, storages.found[key].count, storages.found[key].item_size)
