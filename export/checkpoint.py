@@ -1,23 +1,41 @@
 """Reads a checkpoint file into plain tensors, without running anything that the file brings along."""
 
-import argparse
 import hashlib
-import pickle
-import re
-from collections.abc import Mapping
+import os
+import stat
+from collections.abc import Callable
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Literal
 
-import torch
+import numpy as np
 from torch import Tensor
 
+from export import torch_file
+from export.byte_reader import ByteReader, UnreadableError, shown
 from export.errors import ExportError
+from export.file_kind import HEAD_BYTES, FileKind, recognise
+from export.numpy_pickle import NUMPY_NAMES, ArrayRecord, to_tensor
+from export.pickle_machine import PickleMachine, StandIn
+from export.torch_pickle import TensorRecord
 
-# Training scripts save the weights beside the optimiser's state; these are the names they use.
-NESTED_UNDER = ("model", "state_dict", "model_state")
+Container = Literal["torch", "pickle"]
+
+# Training scripts save the weights beside the optimiser's state; these are the names they use: Detectron2,
+# maskrcnn-benchmark and torchvision "model", Lightning "state_dict", pycls "model_state", Caffe2 "blobs".
+NESTED_UNDER = ("model", "state_dict", "model_state", "blobs")
+# Where Caffe2's Detectron keeps its configuration, as yaml.
+CONFIG_UNDER = "cfg"
+# Caffe2 keeps the optimiser's state among the weights.
+MOMENTUM_SUFFIX = "_momentum"
+# And blobs that a run did not use: those of the network that it was fine-tuned from.
+PRESERVED_PREFIX = "__preserve__/"
 # What torch.nn.DataParallel and DistributedDataParallel put before every name.
 PARALLEL_PREFIX = "module."
+# What a pickle may hold beside its arrays, such as the name of its author.
+BARE_VALUES = (str, bytes, int, float, type(None))
+LOOKED_FOR = f"the weights are looked for at the top level and under {', '.join(NESTED_UNDER)}"
 
 
 @dataclass(frozen=True)
@@ -29,75 +47,110 @@ class Checkpoint:
         file_name: Name of the file without its folder: a model card must not carry a path.
         sha256: Of the whole file, in hexadecimal.
         nested_under: Key under which the weights were found; None for a bare state dict.
+        config: The yaml text that a Caffe2 file carries; None where there is none.
+        container: Whether ``torch.save`` or ``pickle.dump`` wrote the file.
     """
 
     tensors: dict[str, Tensor]
     file_name: str
     sha256: str
     nested_under: str | None = None
+    config: str | None = None
+    container: Container = "torch"
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read the weights of a ``.pth`` or ``.pt`` file.
+    """Read the weights of a ``.pth``, ``.pt``, ``.pyth`` or ``.pkl`` file; its content says which it is.
 
     Args:
-        path: A file that ``torch.save`` wrote: a state dict, bare or nested under "model".
+        path: A file that ``torch.save`` wrote, or a pickle of NumPy arrays as Caffe2 and Detectron2 write it: a
+            dictionary of weights, bare or nested under one of ``NESTED_UNDER``.
 
     Returns:
-        The tensors, with one ``module.`` prefix removed where every name has it.
+        The tensors, with one ``module.`` prefix removed where every name has it, without the optimiser's state.
 
     Raises:
-        ExportError: The file is missing, is no torch file, holds more than tensors, or holds no weights.
+        ExportError: The file cannot be opened, is no checkpoint, holds more than tensors, or holds no weights.
     """
-    if not path.is_file():
-        raise ExportError(f"checkpoint {path} {'is not a file' if path.exists() else 'does not exist'}")
-    weights, nested_under = _unwrap(_read(path), path)
-    tensors = _without_parallel_prefix(_only_tensors(weights, path))
-    return Checkpoint(tensors, path.name, _sha256(path), nested_under)
-
-
-def _read(path: Path) -> Any:
     try:
-        # torchvision's training script saves its options beside the weights: a bag of attributes, harmless.
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise ExportError(
-            f"checkpoint {path} cannot be read with torch.load(weights_only=True): {_reason(error)}\n"
-            "Only plain tensors are read, because unpickling anything else runs code from the file. "
-            "Where you trained, run: torch.save(model.state_dict(), 'weights.pth')"
-        ) from error
+        if not stat.S_ISREG(os.stat(path).st_mode):  # asked first: to open a pipe would wait for its other end
+            raise ExportError(f"checkpoint {path} is not a file")
+        with path.open("rb") as file:
+            return _read(file, path)
+    except FileNotFoundError as error:
+        raise ExportError(f"checkpoint {path} does not exist") from error
+    except OSError as error:
+        raise ExportError(f"checkpoint {path} cannot be read: {error.strerror or error}") from error
+    except UnreadableError as error:
+        raise ExportError(f"checkpoint {path} {error}") from error
 
 
-def _reason(error: Exception) -> str:
-    """Why, without PyTorch's advice to read the file unsafely."""
-    if forbidden := re.search(r"GLOBAL (\S+)", str(error)):
-        return f"it holds a {forbidden[1]}"
-    return "it is not a file that torch.save wrote, or it is cut off"
+def _read(file: BufferedReader, path: Path) -> Checkpoint:
+    size = os.fstat(file.fileno()).st_size
+    kind = recognise(file.read(HEAD_BYTES), size)
+    outline = OUTLINES[kind](file, size)
+    weights, nested_under = _unwrap(outline)
+    names = _names(weights, bare_values="drop" if kind == "pickle" else "refuse")
+    # A pickle's outline holds its arrays; for what torch.save wrote it has only shown that they may be read.
+    values = weights if kind == "pickle" else _unwrap(torch_file.load(file))[0]
+    return Checkpoint(
+        tensors=_without_parallel_prefix({name: _tensor(values.pop(name)) for name in names}),
+        file_name=path.name,
+        sha256=_sha256(file),
+        nested_under=nested_under,
+        config=_config(outline),
+        container="pickle" if kind == "pickle" else "torch",
+    )
 
 
-def _unwrap(loaded: Any, path: Path) -> tuple[Mapping[str, Any], str | None]:
-    if not isinstance(loaded, Mapping):
-        raise ExportError(f"checkpoint {path} must hold a state dict, got {type(loaded).__name__}")
+def _outline_of_pickle(file: BinaryIO, size: int) -> Any:
+    file.seek(0)
+    outline = PickleMachine(ByteReader(file, size), NUMPY_NAMES).run()
+    if outline == torch_file.LEGACY_MAGIC:
+        raise UnreadableError("was saved by an old PyTorch with a pickle protocol of its own: save it again without")
+    return outline
+
+
+OUTLINES: dict[FileKind, Callable[[BinaryIO, int], Any]] = {
+    "zip": torch_file.outline_of_zip,
+    "legacy": torch_file.outline_of_legacy,
+    "pickle": _outline_of_pickle,
+}
+
+
+def _unwrap(loaded: Any) -> tuple[dict[Any, Any], str | None]:
+    if not isinstance(loaded, dict):
+        raise UnreadableError(f"must hold a state dict, got {_kind(loaded)}")
     for key in NESTED_UNDER:
-        if isinstance(loaded.get(key), Mapping):
+        if isinstance(loaded.get(key), dict):
             return loaded[key], key
     return loaded, None
 
 
-def _only_tensors(weights: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
+def _names(weights: dict[Any, Any], bare_values: Literal["drop", "refuse"]) -> list[str]:
+    """Names of the weights, after a look at what stands under each name."""
+    kept = []
     for name, value in weights.items():
-        if not isinstance(name, str) or not isinstance(value, Tensor):
-            raise ExportError(
-                f"checkpoint {path}: {name!r} must be a tensor, got {type(value).__name__}; "
-                f"the weights are looked for at the top level and under {', '.join(NESTED_UNDER)}"
-            )
-        if value.layout != torch.strided or value.is_meta:
-            form = "meta" if value.is_meta else value.layout
-            raise ExportError(f"checkpoint {path}: {name!r} must be a dense tensor with values, got a {form} one")
-    if not weights:
-        raise ExportError(f"checkpoint {path} holds no weights")
-    return dict(weights)
+        if not isinstance(name, str):
+            raise UnreadableError(f"has {shown(name)} where the name of a tensor should be; {LOOKED_FOR}")
+        if bare_values == "drop" and (_is_optimiser_state(name) or isinstance(value, BARE_VALUES)):
+            continue
+        if not isinstance(value, (TensorRecord, ArrayRecord)):
+            raise UnreadableError(f"holds {shown(name)!r}, which must be a tensor, got {_kind(value)}; {LOOKED_FOR}")
+        kept.append(name)
+    if not kept:
+        raise UnreadableError(f"holds no weights; {LOOKED_FOR}")
+    return kept
+
+
+def _is_optimiser_state(name: str) -> bool:
+    return name.endswith(MOMENTUM_SUFFIX) or name.startswith(PRESERVED_PREFIX)
+
+
+def _tensor(value: Any) -> Tensor:
+    if isinstance(value, Tensor):
+        return value.detach()
+    return to_tensor(value.array if isinstance(value, ArrayRecord) else np.asarray(value))
 
 
 def _without_parallel_prefix(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -106,6 +159,16 @@ def _without_parallel_prefix(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(PARALLEL_PREFIX): tensor for name, tensor in tensors.items()}
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _config(outline: dict[Any, Any]) -> str | None:
+    config = outline.get(CONFIG_UNDER)
+    return config if isinstance(config, str) else None
+
+
+def _kind(value: Any) -> str:
+    """What a value is, in the words of its writer."""
+    return {TensorRecord: "Tensor", ArrayRecord: "ndarray", StandIn: "class"}.get(type(value), type(value).__name__)
+
+
+def _sha256(file: BufferedReader) -> str:
+    file.seek(0)
+    return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,1 @@
+"""Checkpoint files made to hurt whoever reads them, and the proof that they cannot."""
