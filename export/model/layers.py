@@ -17,9 +17,8 @@ Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
 class GroupNorm(nn.Module):
     """A group norm; ``torch.nn``'s own reads sizes as numbers, which a trace would keep.
 
-    On the CPU PyTorch takes the variance of channels-last maps as the mean of the squares less the square of the mean,
-    which costs two digits where the mean is three times the deviation. So the mean of each group is taken off before:
-    a fifth of the time of its exact way, and as exact.
+    PyTorch's way for channels-last memory sums one pixel after the other in float32, which costs three digits on a large
+    map (2.13, CPU). So the frameworks' way is gone: through memory without it.
 
     Source: Group Normalization, Wu and He 2018, section 3.
     """
@@ -27,14 +26,11 @@ class GroupNorm(nn.Module):
     def __init__(self, weight: Tensor, bias: Tensor, groups: int, eps: float) -> None:
         super().__init__()
         self.weight, self.bias, self.groups, self.eps = frozen(weight), frozen(bias), groups, eps
-        self.width = len(weight) // groups
 
     def forward(self, features: Tensor) -> Tensor:
         """(N, C) or (N, C, H, W) -> the same shape, each group of channels of mean 0 and variance 1, then scaled."""
-        if features.dim() == 4:
-            means = torch.unflatten(features.mean((2, 3)), 1, (self.groups, -1)).mean(2, keepdim=True)
-            features = features - means.expand(-1, -1, self.width).flatten(1)[:, :, None, None]
-        return torch.group_norm(features, self.groups, self.weight, self.bias, self.eps)
+        normed = torch.group_norm(features.contiguous(), self.groups, self.weight, self.bias, self.eps)
+        return normed.contiguous(memory_format=torch.channels_last) if features.dim() == 4 else normed
 
 
 class DeformableConv(nn.Module):

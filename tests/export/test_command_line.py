@@ -99,7 +99,10 @@ def test_two_folders_give_the_same_bytes(checkpoint: Path, tmp_path: Path) -> No
     [
         (["nowhere.pth"], "'nowhere.pth' does not exist"),
         (["{checkpoint}", "--name", "../up"], "model name must be letters"),
-        (["{checkpoint}", "--preset", "demo"], "preset demo is of another network than the checkpoint: classes 4 (the checkpoint has 3)"),
+        (
+            ["{checkpoint}", "--preset", "demo"],
+            "preset demo is of another network than the checkpoint: classes 4 (the checkpoint has 3)",
+        ),
         (["{checkpoint}", "--preset", "mine"], "preset 'mine' is not known"),
         (["{checkpoint}", "--preset", "detectron2"], "is of detectron2, but the checkpoint is one of torchvision"),
         (["{checkpoint}", "--preset", "demo", "--config", "any.yaml"], "give --config or --preset, not both"),
