@@ -1,8 +1,9 @@
 """Made-up weights under which a network of any shape computes something to compare.
 
 Random weights alone die out or explode over the layers. So each layer is fitted on first use to the pictures below:
-its output gets a chosen spread, a norm gets the statistics of what it sees (not exactly: every number still counts),
-and the background's bias is chosen so that a share of the regions is an object.
+its output gets a chosen spread (before a norm so small a one that the norm's epsilon counts), a norm gets the
+statistics of what it sees (not exactly: every number still counts), and the background's bias is chosen so that a
+share of the regions is an object.
 """
 
 from collections.abc import Callable
@@ -14,7 +15,8 @@ from torch import Tensor, nn
 
 SIZES = ((96, 128), (80, 112))  # (height, width) of the pictures
 OBJECTS = 0.12  # share of the regions whose best class beats the background, when fitted
-SPREADS = {  # by the end of a layer's name: standard deviation of its output, 1 for every other layer
+BEFORE_NORM = 0.02  # standard deviation of the output of a layer without bias
+SPREADS = {  # by the end of a layer's name: standard deviation of its output, 1 for every other with a bias
     "rpn.head.cls_logits": 2.0,
     "rpn.head.bbox_pred": 0.3,
     "cls_score": 3.0,
@@ -54,7 +56,8 @@ def fit(network: nn.Module, run: Callable[[], object], seed: int) -> None:
         elif isinstance(getattr(layer, "weight", None), Tensor) and layer.weight.dim() == 1:
             layer.register_forward_hook(Once(partial(fit_gain, generator=generator)))
         elif isinstance(getattr(layer, "weight", None), Tensor):
-            spread = next((value for end, value in SPREADS.items() if name.endswith(end)), 1.0)
+            usual = BEFORE_NORM if getattr(layer, "bias", None) is None else 1.0
+            spread = next((value for end, value in SPREADS.items() if name.endswith(end)), usual)
             shift = 1.0 if name.endswith("conv2.offset") else 0.1
             layer.register_forward_hook(Once(partial(fit_weight, spread=spread, shift=shift, generator=generator)))
             if name.endswith("cls_score"):
@@ -85,11 +88,9 @@ def noise(like: Tensor, generator: torch.Generator) -> Tensor:
 def fit_weight(
     layer: nn.Module, inputs: tuple[Tensor, ...], spread: float, shift: float, generator: torch.Generator
 ) -> None:
-    """Zero-mean filters (a layer after a ReLU would pass on little but its mean), scaled to the spread; the means of
-    the channels are ``shift`` apart."""
-    drawn = noise(layer.weight, generator)
-    axis = 0 if isinstance(layer, nn.ConvTranspose2d) else tuple(range(1, drawn.dim()))
-    layer.weight.copy_(drawn - drawn.mean(dim=axis, keepdim=True))
+    """Random filters, scaled to the spread; where there is a bias, it takes the mean of what they see away and sets
+    the channels about ``shift`` apart."""
+    layer.weight.copy_(noise(layer.weight, generator))
     bias = getattr(layer, "bias", None)
     if bias is not None:
         bias.zero_()
@@ -115,5 +116,6 @@ def fit_gain(layer: nn.Module, inputs: tuple[Tensor, ...], generator: torch.Gene
 def fit_norm(layer: nn.Module, inputs: tuple[Tensor, ...], generator: torch.Generator) -> None:
     fit_gain(layer, inputs, generator)
     seen = inputs[0].transpose(0, 1).flatten(1)
-    layer.running_mean.copy_(seen.mean(dim=1) + 0.1 * noise(layer.running_mean, generator))
-    layer.running_var.copy_(seen.var(dim=1) * (1 + 0.1 * noise(layer.running_var, generator)).clamp(min=0.5) + 1e-3)
+    deviation = seen.std(dim=1).clamp(min=BEFORE_NORM / 4)
+    layer.running_mean.copy_(seen.mean(dim=1) + 0.1 * deviation * noise(deviation, generator))
+    layer.running_var.copy_(deviation.square() * (1 + 0.1 * noise(deviation, generator)).clamp(min=0.5))

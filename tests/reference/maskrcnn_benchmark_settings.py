@@ -29,7 +29,7 @@ class Settings:
     per_level: int = 100  # RPN.PRE_NMS_TOP_N_TEST, and POST_NMS_TOP_N_TEST of an FPN
     proposals: int = 60  # RPN.FPN_POST_NMS_TOP_N_TEST, POST_NMS_TOP_N_TEST of "c4"
     still: bool = False  # made-up weights that move no box: anchors overlap by exact fractions, as thresholds are
-    seed: int = 11  # of the made-up weights; chosen so that no decision hangs on a rounding
+    seed: int = 4  # of the made-up weights; chosen so that no decision hangs on a rounding
 
 
 R_50_FPN = Settings(
@@ -53,15 +53,15 @@ GROUP_NORM = Settings(  # 32 groups need multiples of 32, and a group of one num
 )
 VARIANTS = {
     "fpn": TINY_FPN,
-    "c4": replace(TINY_FPN, kind="c4", depths=(1, 2, 1, 3), mask_convs=(16,), seed=9),
-    "gn": replace(GROUP_NORM, mask_convs=(64,) * 4),
-    "gn_4conv1fc": replace(GROUP_NORM, box_convs=(64,) * 4, mask_convs=(64,) * 4, seed=6),
-    "dcn_v1": replace(TINY_FPN, deformable=(0, 1, 1, 1), seed=8),
-    "dcn_v2": replace(TINY_FPN, deformable=(0, 2, 2, 2), stride_in_1x1=False, seed=10),
-    "resnext": replace(TINY_FPN, width=16, groups=4, stride_in_1x1=False),
+    "c4": replace(TINY_FPN, kind="c4", depths=(1, 2, 1, 3), mask_convs=(16,), seed=7),
+    "gn": replace(GROUP_NORM, mask_convs=(64,) * 4, seed=7),
+    "gn_4conv1fc": replace(GROUP_NORM, box_convs=(64,) * 4, mask_convs=(64,) * 4, seed=7),
+    "dcn_v1": replace(TINY_FPN, deformable=(0, 1, 1, 1), seed=5),
+    "dcn_v2": replace(TINY_FPN, deformable=(0, 2, 2, 2), stride_in_1x1=False, seed=6),
+    "resnext": replace(TINY_FPN, width=16, groups=4, stride_in_1x1=False, seed=9),
     "class_agnostic": replace(TINY_FPN, class_agnostic=True),
     "faster": replace(TINY_FPN, masks=False),
-    "faster_c4": replace(TINY_FPN, kind="c4", depths=(1, 2, 1, 3), masks=False, seed=9),
-    "cuda_nms": replace(TINY_FPN, still=True),
-    "cpu_nms": replace(TINY_FPN, still=True, cuda_nms=False),
+    "faster_c4": replace(TINY_FPN, kind="c4", depths=(1, 2, 1, 3), masks=False, seed=7),
+    "cuda_nms": replace(TINY_FPN, still=True, seed=8),
+    "cpu_nms": replace(TINY_FPN, still=True, cuda_nms=False, seed=8),
 }
