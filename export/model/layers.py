@@ -17,8 +17,8 @@ Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
 class GroupNorm(nn.Module):
     """A group norm; ``torch.nn``'s own reads sizes as numbers, which a trace would keep.
 
-    PyTorch's way for channels-last memory sums one pixel after the other in float32, which costs three digits on a large
-    map (2.13, CPU). So the frameworks' way is gone: through memory without it.
+    For channels-last memory PyTorch sums one pixel after the other in float32, which costs three digits on a large map
+    (2.13, CPU). So the maps go through contiguous memory, as in the frameworks.
 
     Source: Group Normalization, Wu and He 2018, section 3.
     """

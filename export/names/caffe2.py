@@ -36,6 +36,7 @@ ROWS: Rows = {
     **_norm("res_conv1", "body.stem"),
     **_norm("conv1", "body.stem"),
     **_stage("res{s+1}", "body.stage{s}"),
+    **_stage("res5", "region_stage"),  # the way back only: the row before it reads these names
     **_layer("fpn_inner_res{l+2}_{x}_sum_lateral", "fpn.lateral{l}"),
     **_layer("fpn_inner_res{l+2}_{x}_sum", "fpn.lateral{l}"),  # the coarsest has nothing beside it
     **_layer("fpn_res{l+2}_{x}_sum", "fpn.output{l}"),

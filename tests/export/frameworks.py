@@ -4,8 +4,10 @@ A row names the framework's own config whose conventions the network has. What i
 ones) is said as a user would: by changing single options.
 """
 
+import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,7 +16,8 @@ from torch import Tensor
 from export.conventions import Conventions
 from export.presets import preset
 from export.weights import Imported
-from tests.reference import detectron2, maskrcnn_benchmark
+from tests.reference import detectron2, maskrcnn_benchmark, torchvision
+from tests.reference.maskrcnn_benchmark_caffe2 import caffe2_file
 
 _MRB = "e2e_mask_rcnn_R_50_FPN_1x"
 _D2 = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x"
@@ -50,6 +53,35 @@ DETECTRON2 = {
     "detectron1": "Detectron1-Comparisons/mask_rcnn_R_50_FPN_noaug_1x",
     "x152": "Misc/cascade_mask_rcnn_X_152_32x8d_FPN_IN5k_gn_dconv",
 }
+TORCHVISION = {
+    "v1": "torchvision",
+    "v1_eps_0": "torchvision-coco-v1",
+    "v2": "torchvision-coco-v2",
+    "resnet18": "torchvision",
+    "resnext": "torchvision",
+    "batch_norm": "torchvision",
+    "mobilenet_v3_large": "torchvision-mobilenet-v3-large",
+    "mobilenet_v3_large_batch_norm": "torchvision-mobilenet-v3-large",
+    "faster": "torchvision",
+}
+# The same networks as maskrcnn-benchmark's, under the names that Detectron gave them.
+CAFFE2 = {
+    "fpn": "caffe2/e2e_mask_rcnn_R_50_FPN_1x_caffe2",
+    "c4": "caffe2/e2e_mask_rcnn_R_50_C4_1x_caffe2",
+    "gn_4conv1fc": "gn_baselines/e2e_mask_rcnn_R_50_FPN_Xconv1fc_1x_gn",
+    "resnext": "caffe2/e2e_mask_rcnn_X_101_32x8d_FPN_1x_caffe2",
+    "faster": "caffe2/e2e_faster_rcnn_R_50_FPN_1x_caffe2",
+}
+NETWORKS = [
+    (framework, variant)
+    for framework, variants in (
+        ("torchvision", TORCHVISION),
+        ("maskrcnn-benchmark", MASKRCNN_BENCHMARK),
+        ("caffe2", CAFFE2),
+        ("detectron2", DETECTRON2),
+    )
+    for variant in variants
+]
 
 
 @dataclass(frozen=True)
@@ -67,6 +99,7 @@ class Trained:
     """One tiny network.
 
     Attributes:
+        framework: Whose names it has.
         module: The reference; its ``state_dict()`` is the checkpoint.
         preset: The config whose conventions it has.
         changes: What differs from that config.
@@ -74,7 +107,8 @@ class Trained:
         sizes: (B, 2) their heights and widths.
     """
 
-    module: torch.nn.Module
+    framework: str
+    module: Any
     preset: str
     changes: Mapping[str, Mapping[str, Any]]
     images: Tensor
@@ -94,29 +128,52 @@ class Trained:
             made = made.with_options(section, **fields)
         return replace(made, class_names=None)
 
+    def save(self, folder: Path) -> Path:
+        """Write the checkpoint as its framework would."""
+        weights = self.module.state_dict()
+        if self.framework == "torchvision":
+            torch.save(weights, folder / "model.pth")
+            return folder / "model.pth"
+        if self.framework == "maskrcnn-benchmark":
+            parallel = {f"module.{name}": tensor for name, tensor in weights.items()}
+            torch.save({"model": parallel, "optimizer": {"state": {}}, "iteration": 90000}, folder / "model.pth")
+            return folder / "model.pth"
+        content: dict[str, Any] = {"model": {name: tensor.numpy() for name, tensor in weights.items()}}
+        if self.framework == "caffe2":
+            content = caffe2_file(self.module)
+        (folder / "model.pkl").write_bytes(pickle.dumps(content | {"__author__": "zoo"}, protocol=2))
+        return folder / "model.pkl"
+
 
 def trained(framework: str, variant: str) -> Trained:
     """A network by the name of its framework and its variant."""
-    return {"detectron2": _detectron2, "maskrcnn-benchmark": _maskrcnn_benchmark}[framework](variant)
-
-
-def _maskrcnn_benchmark(variant: str) -> Trained:
+    if framework == "detectron2":
+        return _detectron2(variant)
+    if framework == "torchvision":
+        module, settings = torchvision.made(variant)
+        changes = {"body": {"norm_eps": settings.eps}} | _proposals(settings)
+        changes["proposals"]["score_threshold"] = settings.rpn_score
+        pictures = torchvision.pictures(torchvision.CONTRAST)
+        return Trained(framework, module, TORCHVISION[variant], changes, *pictures)
     module, settings = maskrcnn_benchmark.made(variant)
-    sizes = tuple(float(size) for size in settings.anchor_sizes)
-    changes = {
-        "body": {"stride_in_1x1": settings.stride_in_1x1},
-        "proposals": {
-            "anchor_sizes": (sizes,) if settings.kind == "c4" else tuple((size,) for size in sizes),
-            "pre_nms_top_n": settings.per_level,
-            "post_nms_top_n": settings.proposals,
-        },
-    }
+    changes = {"body": {"stride_in_1x1": settings.stride_in_1x1}} | _proposals(settings)
     pictures = maskrcnn_benchmark.pictures(maskrcnn_benchmark.CONTRAST)
-    return Trained(module, MASKRCNN_BENCHMARK[variant], changes, *pictures)
+    preset_name = (CAFFE2 if framework == "caffe2" else MASKRCNN_BENCHMARK)[variant]
+    return Trained(framework, module, preset_name, changes, *pictures)
+
+
+def _proposals(settings: Any) -> dict[str, dict[str, Any]]:
+    """Fewer proposals of smaller anchors than in the configs."""
+    sizes = settings.anchor_sizes
+    if isinstance(sizes[0], int):
+        sizes = (sizes,) if settings.kind == "c4" else tuple((size,) for size in sizes)
+    anchors = tuple(tuple(float(size) for size in level) for level in sizes)
+    counts = {"pre_nms_top_n": settings.per_level, "post_nms_top_n": settings.proposals}
+    return {"proposals": {"anchor_sizes": anchors, **counts}}
 
 
 def _detectron2(variant: str) -> Trained:
     module, settings = detectron2.made(variant)
     changes = {"body": {"stride_in_1x1": settings.stride_in_1x1}}
     images = detectron2.canvas(detectron2.pictures(), settings)
-    return Trained(module, DETECTRON2[variant], changes, *images)
+    return Trained("detectron2", module, DETECTRON2[variant], changes, *images)
