@@ -30,6 +30,8 @@ ifeq ($(NAME),demo)
 CHECKPOINT  ?= demo/shapes.pth
 PRESET      ?= $(if $(MODEL_FILE),demo)
 endif
+# A list of class names that comes with the export is no file to wait for.
+LABELS_FILE := $(if $(wildcard export/class_lists/$(LABELS).txt),$(wildcard $(LABELS)),$(LABELS))
 # Everything that `python -m export` is told; see `python -m export --help`.
 EXPORT_ARGS := $(if $(PRESET),--preset $(PRESET)) $(if $(LABELS),--labels $(LABELS)) $(ARGS)
 
@@ -63,10 +65,10 @@ $(EXPORTED_WITH): FORCE
 	@mkdir -p $(@D)
 	@echo '$(CHECKPOINT) $(EXPORT_ARGS)' | cmp -s - $@ || echo '$(CHECKPOINT) $(EXPORT_ARGS)' > $@
 
-$(MODEL_FILE) $(LABELS):
+$(MODEL_FILE) $(LABELS_FILE):
 	@echo 'error: $@ does not exist'; exit 2
 
-$(MAR): $(MODEL_FILE) $(LABELS) $(EXPORTED_WITH) $(OPS_LIBRARIES) $(wildcard export/*.py export/*/*.py handler/*.py handler/*/*.py ops/*.py)
+$(MAR): $(MODEL_FILE) $(LABELS_FILE) $(EXPORTED_WITH) $(OPS_LIBRARIES) $(wildcard export/*.py export/*/*.py handler/*.py handler/*/*.py ops/*.py)
 	$(PY) -m export $(CHECKPOINT) --name $(NAME) --out $(STORE) $(EXPORT_ARGS)
 else
 $(MAR):

@@ -41,6 +41,12 @@ def test_says_what_does_not_fit(arguments: list[str], message: str) -> None:
     assert message in done.stdout + done.stderr
 
 
+def test_a_list_of_class_names_is_no_file_to_wait_for() -> None:
+    done = make("--dry-run", "mar", "NAME=mine", "CHECKPOINT=demo/shapes.pth", "LABELS=lvis-v0.5")
+    assert done.returncode == 0
+    assert "--name mine --out model_store  --labels lvis-v0.5" in done.stdout
+
+
 def test_says_that_without_nvcc_there_are_ops_for_the_cpu_only() -> None:
     done = make("ops", "NVCC=no-such-nvcc")
     assert done.returncode == 0

@@ -15,6 +15,7 @@ import pytest
 
 from handler.settings import Settings
 from server.addresses import Addresses
+from tests.export.frameworks import NETWORKS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -123,3 +124,10 @@ def test_make_lists_every_target_of_the_readme() -> None:
     wanted = ["setup", "ops", "mar", "serve", "stop", "predict", "test", "check", "bench", "gpu-check", "clean"]
     assert targets >= {"help", *wanted}
     assert {name for block in blocks("bash") for name in re.findall(r"(?m)^make ([a-z-]+)", block)} <= targets
+
+
+def test_the_table_of_networks_names_every_test() -> None:
+    """Each row is backed by tests that exist, and each tested network stands in a row."""
+    rows = re.findall(r"^\| ([\w-]+) \| .* \| (golden|reference) \| (.*) \|$", README, flags=re.MULTILINE)
+    named = [(framework, variant) for framework, _, tests in rows for variant in tests.split(", ")]
+    assert sorted(set(named)) == sorted(NETWORKS)
