@@ -12,13 +12,13 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 from torch import Tensor
 
-from export import torch_file
-from export.byte_reader import ByteReader, UnreadableError, shown
 from export.errors import ExportError
-from export.file_kind import HEAD_BYTES, FileKind, recognise
-from export.numpy_pickle import NUMPY_NAMES, ArrayRecord, to_tensor
-from export.pickle_machine import PickleMachine, StandIn
-from export.torch_pickle import TensorRecord
+from export.reading import torch_file
+from export.reading.byte_reader import ByteReader, UnreadableError, shown
+from export.reading.file_kind import HEAD_BYTES, FileKind, recognise
+from export.reading.numpy_pickle import NUMPY_NAMES, ArrayRecord, to_tensor
+from export.reading.pickle_machine import PickleMachine, StandIn
+from export.reading.torch_pickle import TensorRecord
 
 Container = Literal["torch", "pickle"]
 

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from export import pickle_machine
 from export.checkpoint import load_checkpoint
 from export.errors import ExportError
+from export.reading import pickle_machine
 from tests.export.hostile import archives, pickles
 
 ROOT = Path(__file__).parents[3]

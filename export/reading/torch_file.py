@@ -14,10 +14,10 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 
-from export.byte_reader import ByteReader, UnreadableError, damaged, shown
-from export.numpy_pickle import HOMES, NUMBERS
-from export.pickle_machine import PickleMachine
-from export.torch_pickle import TORCH_NAMES, Storages
+from export.reading.byte_reader import ByteReader, UnreadableError, damaged, shown
+from export.reading.numpy_pickle import HOMES, NUMBERS
+from export.reading.pickle_machine import PickleMachine
+from export.reading.torch_pickle import TORCH_NAMES, Storages
 
 PROTOCOL = 2  # torch.save's own, and the only one that weights_only=True reads
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C

@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from export.byte_reader import UnreadableError, damaged, shown
-from export.pickle_machine import Buildable, Names, StandIn, set_items
+from export.reading.byte_reader import UnreadableError, damaged, shown
+from export.reading.pickle_machine import Buildable, Names, StandIn, set_items
 
 # NumPy's codes of the numbers that weights, counters and flags are made of.
 NUMBERS = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1")

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from export.byte_reader import SAVE_AGAIN, ByteReader, UnreadableError, damaged, shown
-from export.pickle_literals import COUNTED, FIXED, LINES, utf8
+from export.reading.byte_reader import SAVE_AGAIN, ByteReader, UnreadableError, damaged, shown
+from export.reading.pickle_literals import COUNTED, FIXED, LINES, utf8
 
 # A checkpoint with its optimiser's state takes some ten thousand; each costs about a microsecond and up to 100 bytes.
 MOST_INSTRUCTIONS = 4_000_000

@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
-from export.byte_reader import UnreadableError, damaged, shown
-from export.numpy_pickle import NUMPY_NAMES
-from export.pickle_machine import Buildable, Names, StandIn, set_items
+from export.reading.byte_reader import UnreadableError, damaged, shown
+from export.reading.numpy_pickle import NUMPY_NAMES
+from export.reading.pickle_machine import Buildable, Names, StandIn, set_items
 
 # Class of a storage to the bytes of one value.
 STORAGES = {

@@ -4,7 +4,7 @@ import re
 import tarfile
 from typing import Literal
 
-from export.byte_reader import UnreadableError
+from export.reading.byte_reader import UnreadableError
 
 FileKind = Literal["zip", "legacy", "pickle"]
 # What is asked for of a file: more than the header of a tar.
