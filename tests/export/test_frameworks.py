@@ -43,6 +43,20 @@ def test_answers_are_the_references(framework: str, variant: str, tmp_path: Path
         assert compare_answers(found, expected).beyond(TOLERANCE) == []
 
 
+@torch.inference_mode()
+@pytest.mark.parametrize("batch", [0, 1, 3])
+@pytest.mark.parametrize(("framework", "variant"), [("detectron2", "c4"), ("maskrcnn-benchmark", "gn")])
+def test_answers_where_there_is_nothing(framework: str, variant: str, batch: int, tmp_path: Path) -> None:
+    """No picture, or pictures of one pixel: the parts of a C4 and the group norms see no row."""
+    given = trained(framework, variant)
+    imported = import_weights(load_checkpoint(given.save(tmp_path)).tensors)
+    model = MaskRCNN(imported.weights, imported.architecture, given.conventions(imported))
+    inputs = torch.zeros(batch, 3, 32, 32), torch.ones(batch, 2, dtype=torch.int64)
+    for network in (model, trace.trace(model)):
+        boxes, _, _, masks, counts = network(*inputs)
+        assert (boxes.shape, len(masks), counts.tolist()) == ((0, 4), 0, [0] * batch)
+
+
 # One of each kind of module that torchvision's and maskrcnn-benchmark's ordinary networks have not.
 EXPORTED = [
     ("detectron2", "c4"),

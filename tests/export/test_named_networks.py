@@ -1,6 +1,7 @@
 """Every preset fits the network that its framework's config builds, at its real size, and no other."""
 
 import re
+from dataclasses import replace
 from functools import cache
 from urllib.parse import urlsplit
 
@@ -53,6 +54,19 @@ def test_a_preset_fits_its_network(name: str, network: Network) -> None:
     background_last = network.format == "detectron2"
     assert len(decision.class_names) == found.architecture.classes - background_last
     assert not decision.notes  # nothing that the checkpoint carries along is another than the preset's
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_pixels_that_the_checkpoint_says_differ_only_where_they_do(dtype: torch.dtype) -> None:
+    name = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x"
+    found = imported(NAMED[name])
+    said = {name: tensor.to(dtype) for name, tensor in found.trained.items()}
+    assert not decide(Choices(preset=name), replace(found, trained=said)).notes
+    said["std"] = torch.tensor([57.375, 57.125, 58.375], dtype=dtype)  # exact in float16 too
+    decision = decide(Choices(preset=name), replace(found, trained=said))
+    assert decision.notes == ("std = (57.375, 57.125, 58.375), as the checkpoint says",)
+    assert decision.conventions.preprocessing.std == (57.375, 57.125, 58.375)
+    assert decision.conventions.preprocessing.mean == (103.53, 116.28, 123.675)
 
 
 # Fields of the references' settings that shapes do not say, and where the conventions have them.
