@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from export.agreement import check_claims
@@ -102,12 +103,14 @@ def _with_trained_pixels(
     for name in ("mean", "std"):
         if name not in trained:
             continue
-        found = tuple(round(value, 6) for value in trained[name].flatten().double().tolist())
-        if len(found) != 3:
-            raise ExportError(f"key pixel_{name} must hold 3 values, found {len(found)}")
-        if found != getattr(conventions.preprocessing, name):
+        theirs = trained[name].flatten()
+        if len(theirs) != 3:
+            raise ExportError(f"key pixel_{name} must hold 3 values, found {len(theirs)}")
+        ours = torch.tensor(getattr(conventions.preprocessing, name), dtype=theirs.dtype)
+        if not torch.equal(theirs, ours):  # 103.53 is another number in float32, and again in float16
+            found = tuple(round(value, 6) for value in theirs.double().tolist())
             notes += (f"{name} = {found}, as the checkpoint says",)
-        conventions = conventions.with_options("preprocessing", **{name: found})
+            conventions = conventions.with_options("preprocessing", **{name: found})
     return conventions, notes
 
 

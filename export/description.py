@@ -13,13 +13,15 @@ def summary(a: Architecture) -> str:
 
 
 def body_name(a: Architecture) -> str:
-    """The usual name of the body, ``ResNeXt-101-32x8d`` for example."""
+    """The usual name of the body, ``ResNeXt-101-32x8d`` or ``Wide ResNet-50-2`` for example."""
     body = a.body
     if isinstance(body, MobileNetBody):
         return "MobileNetV3-Large"
     layers = layer_count(body)
     if body.groups == 1:
-        return f"ResNet-{layers}"
+        # Bottlenecks leave four times their inner channels, in a wide one twice.
+        wide = body.block == "bottleneck" and body.stage_channels[0] == 2 * body.inner_channels[0]
+        return f"Wide ResNet-{layers}-2" if wide else f"ResNet-{layers}"
     return f"ResNeXt-{layers}-{body.groups}x{body.inner_channels[0] // body.groups}d"
 
 

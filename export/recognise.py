@@ -20,20 +20,29 @@ _SIGNS: dict[Format, str] = {
     "torchvision": r"backbone\.body\.(conv1|bn1|layer\d|\d)|backbone\.fpn\.(inner|layer)_blocks|roi_heads\.box_",
 }
 
-# What is near a Mask R-CNN but none, by a name that only it has.
+# What is near a Mask R-CNN but none, by a name that only it has. The first that fits is said, so what has the names of
+# another (an FCOS those of a RetinaNet, a Mask2Former those of a Panoptic FPN) stands before it.
 _OTHERS = {
     r"(.*\.)?keypoint_head\.|roi_heads\.keypoint|kps_": "a keypoint model (Keypoint R-CNN)",
-    r"sem_seg_head\.": "a panoptic or semantic segmentation model (Panoptic FPN, DeepLab)",
-    r"roi_heads\.mask_head\.(coarse_head|point_head)|roi_heads\.mask_(coarse|point)_head": "a PointRend model",
+    r"roi_heads\.mask_(head\.)?(coarse|point)_head|sem_seg_head\.(coarse|point)": "a PointRend model",
+    r"sem_seg_head\.(pixel_decoder|predictor\.\w+\.)": "a Mask2Former or MaskFormer",
+    r"sem_seg_head\.|aux_classifier\.|segmentation_head\.": "a panoptic or semantic segmentation model",
+    r"roi_heads\.(densepose|mask_?iou|mesh|voxel|z_head)": "an R-CNN with heads of its own (DensePose, Mask Scoring)",
+    r"head\.classification_head\.module_list": "an SSD",
+    r"head\.(regression_head\.bbox_)?ctrness|rpn\.head\.centerness|proposal_generator\.fcos": "an FCOS",
+    r"proposal_generator\.centernet": "a CenterNet2",
     r"head\.(classification|regression)_head|head\.(cls|bbox)_subnet|retnet_": "a RetinaNet",
     r"rpn\.head\.(cls|bbox)_tower": "a RetinaNet",
-    r"head\.(cls|bbox)_tower|proposal_generator\.fcos": "an FCOS",
-    r"backbone\.(net|bottom_up)\.(blocks|patch_embed|pos_embed)": "a ViTDet or MViT (its body is a transformer)",
+    r"backbone\.(net|bottom_up)\.(blocks|layers|patch_embed|pos_embed)": "a ViTDet, MViT or Swin (a transformer body)",
     r"backbone\.(bottom_up\.)?s\d\.b\d|backbone\.bottom_up\.stem\.conv\.": "a RegNet model",
-    r"backbone\.body\.(xif|stages\.|first\.)|rpn\.head\.head\.": "an FBNet model",
-    r"transformer\.|(encoder|decoder)\.layers\.|class_embed|query_embed": "a transformer detector (DETR or its kin)",
-    r"model\.\d+\.(conv|cv\d|m)\.": "a YOLO",
-    r"bbox_head\.|rpn_head\.|neck\.": "an MMDetection checkpoint",
+    r".*fbnetv2_|backbone\.body\.(xif|stages\.|first\.)|rpn\.head\.\d\.": "an FBNet model",
+    r"bbox_head\.|rpn_head\.|roi_head\.|neck\.": "an MMDetection checkpoint",
+    r"(image_encoder|(sam_)?mask_decoder|(sam_)?prompt_encoder)\.": "a Segment Anything model (SAM)",
+    r"proto_net\.|prediction_layers\.|fpn\.(lat|pred)_layers\.": "a YOLACT",
+    r"(detr\.|model\.)?(transformer|(encoder|decoder)\.layers|class_embed|query_embed|query_position_embeddings)\.": (
+        "a transformer detector (DETR or its kin)"
+    ),
+    r"(model\.)+\d+\.(conv|cv\d|m)\.": "a YOLO",
     r"features\.\d|classifier\.": "a classifier without a detector around it",
     r"(stem\.)?(conv1|bn1|layer\d|res\d|fc)\.": "a classifier's body without a detector around it",
 }
@@ -69,6 +78,6 @@ def refuse_other_networks(names: Collection[str]) -> None:
         for name in names:
             if re.match(sign, name):
                 raise ExportError(
-                    f"unexpected key {name}: this is {network}; only Mask R-CNN and Faster R-CNN with a ResNet, "
-                    "ResNeXt or MobileNetV3 body can be exported"
+                    f"unexpected key {name}: this is {network}; only Mask R-CNN and Faster R-CNN of "
+                    f"{', '.join(_SIGNS)} with a ResNet, ResNeXt or MobileNetV3 body can be exported"
                 )

@@ -1,12 +1,9 @@
 """What a configuration says about the network that the checkpoint's shapes say too."""
 
 from dataclasses import dataclass
-from typing import Literal
 
+from export.architecture import Norm
 from export.kinds import Kind
-
-# Frozen, synchronised or plain: a checkpoint does not tell the three batch norms apart, nor does inference.
-Norm = Literal["none", "batch", "group"]
 
 
 @dataclass(frozen=True)

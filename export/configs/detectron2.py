@@ -9,7 +9,8 @@ from typing import cast
 import numpy
 
 from export import conventions
-from export.configs.claims import Claims, Norm
+from export.architecture import Norm
+from export.configs.claims import Claims
 from export.configs.config import Config, Values
 from export.configs.data_sets import data_set_names
 from export.configs.detectron2_values import BASES, DEFAULTS, KIND_RULES, NORMS, RULES

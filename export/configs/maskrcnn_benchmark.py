@@ -9,7 +9,8 @@ from dataclasses import replace
 from typing import cast
 
 from export import conventions
-from export.configs.claims import Claims, Norm
+from export.architecture import Norm
+from export.configs.claims import Claims
 from export.configs.config import Config, Values
 from export.configs.data_sets import data_set_names
 from export.configs.maskrcnn_benchmark_values import BASES, BODIES, BOX_HEADS, DEFAULTS, KIND_RULES, NORMS, RULES

@@ -84,11 +84,10 @@ class MaskRCNN(nn.Module):
         """Proposals (B, P, 4) -> class scores (B P, C) and box deltas (B P, 4 or more), float32."""
         if self.region_stage is None:
             return self.box_head(self.pool_boxes(proposals, counts, levels))  # type: ignore[no-any-return]
-        logits = [
-            self.box_head(self.region_stage(self.pool_boxes(part, inside, levels)))
-            for part, inside in in_parts(proposals, counts)
-        ]
-        return join_parts([each[0] for each in logits], counts), join_parts([each[1] for each in logits], counts)
+        parts = in_parts(proposals, counts)
+        logits = [self.box_head(self.region_stage(self.pool_boxes(part, inside, levels))) for part, inside in parts]
+        boxes = [part for part, _ in parts]
+        return join_parts([each[0] for each in logits], boxes), join_parts([each[1] for each in logits], boxes)
 
     def segment(self, boxes: Tensor, labels: Tensor, counts: Tensor, *levels: Tensor) -> Tensor:
         """Find the masks of some detections.

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 import ops
 from export.conventions import Body
+from export.errors import ExportError
 
 Weights = Mapping[str, Tensor]
 Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
@@ -112,8 +113,12 @@ class Layers:
         norm = f"{name}.norm"
         if f"{norm}.weight" not in self._weights or f"{norm}.mean" in self._weights:
             return layer
-        weight, bias = self._weights[f"{norm}.weight"], self._weights[f"{norm}.bias"]
-        return nn.Sequential(layer, GroupNorm(weight, bias, self._rules.norm_groups, self._rules.group_norm_eps))
+        weight, bias, groups = self._weights[f"{norm}.weight"], self._weights[f"{norm}.bias"], self._rules.norm_groups
+        if len(weight) % groups:
+            raise ExportError(
+                f"the group norm of {name} has {len(weight)} channels, which {groups} groups do not divide"
+            )
+        return nn.Sequential(layer, GroupNorm(weight, bias, groups, self._rules.group_norm_eps))
 
 
 def norm_as_affine(weights: Weights, norm: str, eps: float) -> tuple[Tensor, Tensor]:

@@ -57,11 +57,13 @@ def in_parts(boxes: Tensor, counts: Tensor) -> list[tuple[Tensor, Tensor]]:
     return [(part, inside.sum(1)) for part, inside in zip(boxes.tensor_split(PARTS_OF_C4, dim=1), valid, strict=True)]
 
 
-def join_parts(parts: list[Tensor], images: Tensor) -> Tensor:
+def join_parts(parts: list[Tensor], boxes: list[Tensor]) -> Tensor:
     """Rows (B p, ...) of every part -> rows (B P, ...), picture after picture.
 
     Args:
         parts: What was computed of each part.
-        images: Any tensor whose first axis is B.
+        boxes: (B, p, 4), the parts themselves: of no pictures at all, only they say how many rows each has.
     """
-    return torch.cat([torch.unflatten(part, 0, (images.shape[0], -1)) for part in parts], dim=1).flatten(0, 1)
+    rows = zip(parts, boxes, strict=True)
+    apart = [torch.unflatten(part, 0, (of_part.shape[0], of_part.shape[1])) for part, of_part in rows]
+    return torch.cat(apart, dim=1).flatten(0, 1)

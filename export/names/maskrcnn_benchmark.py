@@ -1,5 +1,6 @@
 """maskrcnn-benchmark's names of the weights."""
 
+import re
 from collections.abc import Iterator
 
 import torch
@@ -9,6 +10,7 @@ from export.errors import ExportError
 from export.names.table import NameTable, Rows, Tensors, affine, norm
 
 _BOX, _MASK = "roi_heads.box.feature_extractor", "roi_heads.mask.feature_extractor"
+_PLAIN_CONV = re.compile(rf"({re.escape(_BOX)}\.xconvs\.)(\d{{0,8}}[02468])(\.weight|\.bias)")
 _COPY = "copy_of."  # before our names of the weights that a C4 model saves twice
 
 
@@ -48,6 +50,7 @@ ROWS: Rows = {
     **_layer(f"{_BOX}.fc6", "box.0.linear0"),
     **_layer(f"{_BOX}.fc7", "box.0.linear1"),
     f"{_BOX}.xconvs.{{n*3}}.weight": "box.0.conv{n}.weight",
+    **affine(f"{_BOX}.xconvs.plain{{n}}", "box.0.conv{n}"),
     **affine(f"{_BOX}.xconvs.{{n*3+1}}", "box.0.conv{n}.norm"),
     **affine("roi_heads.box.predictor.cls_score", "box.0.scores"),
     **affine("roi_heads.box.predictor.bbox_pred", "box.0.deltas"),
@@ -55,6 +58,14 @@ ROWS: Rows = {
     **affine("roi_heads.mask.predictor.conv5_mask", "mask.deconv"),
     **affine("roi_heads.mask.predictor.mask_fcn_logits", "mask.logits"),
 }
+
+
+def _without_norms(tensors: Tensors) -> dict[str, Tensor]:
+    """Box convolutions without norms are every second layer, not every third: they get a spelling of their own."""
+    if f"{_BOX}.xconvs.1.weight" in tensors:
+        return dict(tensors)
+    found = ((_PLAIN_CONV.fullmatch(name), name, tensor) for name, tensor in tensors.items())
+    return {f"{m[1]}plain{int(m[2]) // 2}{m[3]}" if m else name: tensor for m, name, tensor in found}
 
 
 def without_copies(tensors: Tensors) -> dict[str, Tensor]:
@@ -90,4 +101,4 @@ def _mended(tensors: Tensors) -> dict[str, Tensor]:
     return one_box_a_region(without_copies(tensors))
 
 
-TABLE = NameTable("maskrcnn-benchmark", ROWS, after=_mended)
+TABLE = NameTable("maskrcnn-benchmark", ROWS, before=_without_norms, after=_mended)

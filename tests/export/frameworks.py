@@ -27,6 +27,7 @@ MASKRCNN_BENCHMARK = {
     "c4": "e2e_mask_rcnn_R_50_C4_1x",
     "gn": "gn_baselines/e2e_mask_rcnn_R_50_FPN_1x_gn",
     "gn_4conv1fc": "gn_baselines/e2e_mask_rcnn_R_50_FPN_Xconv1fc_1x_gn",
+    "4conv1fc": _MRB,
     "dcn_v1": "dcn/e2e_mask_rcnn_dconv_R_50_FPN_1x",
     "dcn_v2": "dcn/e2e_mask_rcnn_mdconv_R_50_FPN_1x",
     "resnext": "e2e_mask_rcnn_X_101_32x8d_FPN_1x",
@@ -69,6 +70,7 @@ CAFFE2 = {
     "fpn": "caffe2/e2e_mask_rcnn_R_50_FPN_1x_caffe2",
     "c4": "caffe2/e2e_mask_rcnn_R_50_C4_1x_caffe2",
     "gn_4conv1fc": "gn_baselines/e2e_mask_rcnn_R_50_FPN_Xconv1fc_1x_gn",
+    "4conv1fc": "caffe2/e2e_mask_rcnn_R_50_FPN_1x_caffe2",
     "resnext": "caffe2/e2e_mask_rcnn_X_101_32x8d_FPN_1x_caffe2",
     "faster": "caffe2/e2e_faster_rcnn_R_50_FPN_1x_caffe2",
 }

@@ -1,9 +1,12 @@
 """Which framework a checkpoint is of, and what is refused by its name."""
 
+import random
+
 import pytest
 
 from export.errors import ExportError
 from export.recognise import TABLES, recognise
+from tests.export.other_networks import OTHER_NETWORKS
 
 FIRST_NAMES = {
     "torchvision": ["backbone.body.conv1.weight", "roi_heads.box_predictor.cls_score.weight"],
@@ -31,7 +34,7 @@ OTHERS = {
     "rpn.head.cls_tower.0.weight": "a RetinaNet",
     "retnet_cls_conv_n0_fpn3_w": "a RetinaNet",
     "backbone.net.blocks.0.norm1.weight": "a ViTDet",
-    "backbone.bottom_up.blocks.0.norm1.weight": "a ViTDet or MViT",
+    "backbone.bottom_up.blocks.0.norm1.weight": "a ViTDet, MViT or Swin",
     "backbone.bottom_up.s1.b1.a.weight": "a RegNet",
     "backbone.body.xif0_0.pw.weight": "an FBNet",
     "transformer.encoder.layers.0.self_attn.in_proj_weight": "a transformer",
@@ -48,6 +51,16 @@ def test_refuses_other_networks_by_name(name: str, network: str) -> None:
     """Whatever else the checkpoint holds."""
     with pytest.raises(ExportError, match=f"unexpected key {name}: this is {network}"):
         recognise([*FIRST_NAMES["detectron2"], name])
+
+
+@pytest.mark.parametrize("network", OTHER_NETWORKS)
+def test_names_other_networks_in_whatever_order_their_keys_come(network: str) -> None:
+    described, text = OTHER_NETWORKS[network]
+    names = text.split()
+    for seed in range(5):
+        shuffled = random.Random(seed).sample(names, len(names))
+        with pytest.raises(ExportError, match=f"unexpected key .*: this is {described}"):
+            recognise(shuffled)
 
 
 @pytest.mark.parametrize(("format_", "names"), FIRST_NAMES.items())

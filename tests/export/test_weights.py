@@ -13,6 +13,7 @@ from export.expected_shapes import expected_shapes
 from export.names.torchvision import TABLE
 from export.weights import import_weights
 from tests.export import tiny
+from tests.reference import maskrcnn_benchmark
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -136,3 +137,12 @@ def test_refuses_a_classifier() -> None:
         ExportError, match="unexpected key conv1.weight: this is a classifier's body without a detector"
     ):
         import_weights({"conv1.weight": torch.ones(64, 3, 7, 7)})
+
+
+def test_box_convolutions_with_and_without_norms_do_not_mix() -> None:
+    """Without norms the third entry is a convolution; with them the fourth is: of both, neither may be lost."""
+    weights = dict(maskrcnn_benchmark.made("4conv1fc")[0].state_dict())
+    convs = "roi_heads.box.feature_extractor.xconvs"
+    assert import_weights(weights).architecture.box.convs == (16,) * 4
+    with pytest.raises(ExportError, match=r"keys .*xconvs.* are two spellings of one weight"):
+        import_weights(weights | {f"{convs}.3.weight": weights[f"{convs}.2.weight"]})

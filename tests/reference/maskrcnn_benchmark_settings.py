@@ -56,6 +56,7 @@ VARIANTS = {
     "c4": replace(TINY_FPN, kind="c4", depths=(1, 2, 1, 3), mask_convs=(16,), seed=7),
     "gn": replace(GROUP_NORM, mask_convs=(64,) * 4, seed=7),
     "gn_4conv1fc": replace(GROUP_NORM, box_convs=(64,) * 4, mask_convs=(64,) * 4, seed=7),
+    "4conv1fc": replace(TINY_FPN, box_convs=(16,) * 4, seed=6),
     "dcn_v1": replace(TINY_FPN, deformable=(0, 1, 1, 1), seed=5),
     "dcn_v2": replace(TINY_FPN, deformable=(0, 2, 2, 2), stride_in_1x1=False, seed=6),
     "resnext": replace(TINY_FPN, width=16, groups=4, stride_in_1x1=False, seed=9),
