@@ -78,4 +78,6 @@ class Selection:
 
     def probabilities(self, scores: Tensor) -> Tensor:
         """(N, classes) logits -> probabilities."""
-        return F.softmax(scores, dim=1) if self._activation == "softmax" else scores.sigmoid()
+        if self._activation == "softmax":
+            return F.softmax(scores, dim=1)
+        return scores.sigmoid() if self._activation == "sigmoid" else scores
