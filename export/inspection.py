@@ -45,7 +45,7 @@ def inspect(path: Path, choices: Choices, arguments: Sequence[str]) -> str:
         decision = decide(choices, imported)
     except ExportError as error:
         return "\n\n".join([*blocks, _must_be_given(error, imported, choices, arguments)])
-    return "\n\n".join([*blocks, _of_the_preset(decision), _may_be_given(imported, choices, decision, arguments)])
+    return "\n\n".join([*blocks, of_the_preset(decision), _may_be_given(imported, choices, decision, arguments)])
 
 
 def _block(title: str, rows: Iterator[tuple[str, str]]) -> str:
@@ -72,7 +72,8 @@ def _what_it_is(path: Path, checkpoint: Checkpoint, imported: Imported) -> str:
     return _block("what it is", iter(rows.items()))
 
 
-def _of_the_preset(decision: Decision) -> str:
+def of_the_preset(decision: Decision) -> str:
+    """What the shapes cannot say, section by section, and the notes to it."""
     sections = asdict(decision.conventions)
     rows = [
         (section, ", ".join(f"{name} {_short(value)}" for name, value in sections[section].items()))
