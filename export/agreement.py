@@ -1,11 +1,14 @@
-"""What a config or a preset claims about a network, held against what the shapes say."""
+"""What a config, a preset or the user says about a network, held against what the shapes say."""
 
+from collections.abc import Sequence
 from dataclasses import fields
 
 from export.architecture import Architecture, BoxHead, Norm, ResidualBody
 from export.configs.claims import Claims
+from export.conventions import Conventions, Proposals
 from export.description import layer_count
 from export.errors import ExportError
+from export.expected_shapes import expected_shapes
 
 
 def check_claims(claims: Claims, architecture: Architecture, origin: str) -> None:
@@ -21,7 +24,7 @@ def check_claims(claims: Claims, architecture: Architecture, origin: str) -> Non
     """
     found = claims_of(architecture)
     differences = [
-        f"{field.name.replace('_', ' ')} {ours} (the checkpoint has {theirs})"
+        f"{field.name.replace('_', ' ')} {_said(ours)} (the checkpoint: {_said(theirs)})"
         for field in fields(Claims)
         if field.name != "notes"
         and (ours := getattr(claims, field.name)) is not None
@@ -33,6 +36,12 @@ def check_claims(claims: Claims, architecture: Architecture, origin: str) -> Non
             f"{origin} is of another network than the checkpoint: {'; '.join(differences)}. Give the --preset or the "
             "--config that it was trained with"
         )
+
+
+def _said(value: object) -> str:
+    if isinstance(value, tuple):
+        return "-".join(map(_said, value))
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
 def claims_of(a: Architecture) -> Claims:
@@ -70,3 +79,58 @@ def _box_norm(box: BoxHead) -> Norm | None:
     if box.convs:
         return box.norm
     return box.linear_norm if box.linears else None
+
+
+def check_conventions(architecture: Architecture, conventions: Conventions) -> None:
+    """Refuse conventions that contradict what the shapes say.
+
+    Raises:
+        ExportError: Names both.
+    """
+    _check_boxes(architecture, conventions)
+    _check_anchors(architecture, architecture.strides(conventions.body.last_dilation), conventions.proposals)
+    _check_norm_groups(architecture, conventions.body.norm_groups)
+    detections, mask = conventions.detections, architecture.mask
+    labels = architecture.classes if detections.background_first else architecture.classes - 1
+    if mask and mask.masks not in (1, labels):
+        raise ExportError(
+            f"the checkpoint has masks of {mask.masks} classes, expected {labels} (or 1 for all): is the background "
+            f"{'first' if detections.background_first else 'last'}, as the preset says?"
+        )
+
+
+def _check_boxes(architecture: Architecture, conventions: Conventions) -> None:
+    box, weights = architecture.box, conventions.detections.box_weights
+    if len(weights) != box.cascade:
+        raise ExportError(
+            f"the checkpoint has {box.cascade} box heads in a row, but the conventions give box weights for "
+            f"{len(weights)}: choose the preset or the config that it was trained with"
+        )
+    if box.cascade > 1 and (box.deltas != 4 or conventions.boxes.legacy):
+        raise ExportError("a cascade must have boxes that are the same for all classes, and no legacy boxes")
+
+
+def _check_anchors(architecture: Architecture, strides: tuple[int, ...], rules: Proposals) -> None:
+    given = [len(sizes) * len(rules.anchor_ratios) for sizes in rules.anchor_sizes]
+    if given != [architecture.proposals.anchors] * len(strides):
+        raise ExportError(
+            f"the checkpoint has {architecture.proposals.anchors} anchors per cell on each of {len(strides)} level(s), "
+            f"but the conventions give {', '.join(map(str, given))} on {len(given)} level(s) (sizes "
+            f"{anchor_option(rules.anchor_sizes)} in ratios {', '.join(f'{ratio:g}' for ratio in rules.anchor_ratios)})"
+            "; use --anchor-sizes and --anchor-ratios as in training, or the preset or the config that it had"
+        )
+
+
+def anchor_option(sizes: Sequence[Sequence[float]]) -> str:
+    """Sizes of anchors as ``--anchor-sizes`` takes them."""
+    return ",".join("/".join(f"{size:g}" for size in level) for level in sizes)
+
+
+def _check_norm_groups(architecture: Architecture, groups: int) -> None:
+    shapes = dict(expected_shapes(architecture))
+    for name, shape in shapes.items():
+        if name.endswith(".norm.weight") and f"{name.removesuffix('weight')}mean" not in shapes and shape[0] % groups:
+            raise ExportError(
+                f"the checkpoint's group norm of {name.removesuffix('.norm.weight')} has {shape[0]} channels, which "
+                f"{groups} groups do not divide: choose the preset or the config that it was trained with"
+            )

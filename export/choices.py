@@ -5,22 +5,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from export.agreement import check_claims
+from export.agreement import check_claims, check_conventions
+from export.architecture import MobileNetBody
 from export.class_names import fitting_class_names, read_class_names
 from export.conventions import Conventions
 from export.errors import ExportError
 from export.kinds import Format
-from export.model.anchors import cell_anchors
 from export.presets import claims, config_claims, config_conventions, default_preset, preset, preset_format
+from export.trained_values import check_trained_anchors, with_trained_pixels
 from export.weights import Imported
-
-# Caffe2's weights run under maskrcnn-benchmark's conventions.
-_SAME_CONVENTIONS: dict[Format, Format] = {"caffe2": "maskrcnn-benchmark"}
-# A buffer of anchors may have been rounded to float16 and back; an anchor of another size is pixels off.
-_ANCHOR_TOLERANCE = 0.51
 
 
 @dataclass(frozen=True)
@@ -49,7 +42,7 @@ class Decision:
     Attributes:
         conventions: As they will be used.
         origin: Where they come from, for the user and the model card.
-        notes: What was taken from elsewhere.
+        notes: What was taken from elsewhere, and what the config asks for that is not done.
         class_names: One a label.
     """
 
@@ -65,67 +58,55 @@ def decide(choices: Choices, imported: Imported) -> Decision:
     Raises:
         ExportError: The choices contradict each other or the checkpoint.
     """
-    conventions, origin = _given(choices, imported)
-    conventions, notes = _with_trained_pixels(conventions, imported.trained)
+    conventions, origin, notes = _given(choices, imported)
+    conventions, taken = with_trained_pixels(conventions, imported)
+    notes += taken
     for section, fields in choices.changes.items():
         conventions = conventions.with_options(section, **fields)
         notes += tuple(f"{name} = {value}, as asked" for name, value in fields.items() if value is not None)
-    _check_trained_anchors(conventions, imported)
+    check_conventions(imported.architecture, conventions)
+    check_trained_anchors(conventions, imported)
     names = read_class_names(choices.labels) if choices.labels else conventions.class_names
     fitting = fitting_class_names(names, imported.architecture.classes, conventions.detections.background_first)
     return Decision(replace(conventions, class_names=names), origin, notes, fitting)
 
 
-def _given(choices: Choices, imported: Imported) -> tuple[Conventions, str]:
-    """The conventions of the config or the preset, checked against the shapes."""
+def _given(choices: Choices, imported: Imported) -> tuple[Conventions, str, tuple[str, ...]]:
+    """The conventions of the config or the preset, checked against the shapes; where they come from; what is not done.
+
+    A preset may be of other classes: nothing but their names hangs on them, and most trainings begin with a published
+    network. A config is of this very training.
+    """
     a = imported.architecture
-    framework = _SAME_CONVENTIONS.get(imported.format, imported.format)
+    framework = shared_conventions(imported.format)
     if choices.config and choices.preset:
         raise ExportError("give --config or --preset, not both: each says how the model was trained")
     if choices.config:
-        check_claims(config_claims(choices.config, framework), a, str(choices.config))
-        return config_conventions(choices.config, framework, a.kind), f"config {choices.config.name}"
-    name = choices.preset or default_preset(imported.format)
-    if _SAME_CONVENTIONS.get(preset_format(name), preset_format(name)) != framework:
+        claimed = config_claims(choices.config, framework)
+        check_claims(claimed, a, str(choices.config))
+        made = config_conventions(choices.config, framework, a.kind)
+        return made, f"config {choices.config.name}", claimed.notes
+    name = choices.preset or _default_preset(imported)
+    if shared_conventions(preset_format(name)) != framework:
         raise ExportError(
             f"preset {name} is of {preset_format(name)}, but the checkpoint is one of {imported.format}; "
             "choose a preset of that, or say --format if the names of its weights were changed"
         )
-    check_claims(claims(name), a, f"preset {name}")
-    return preset(name, a.kind), f"preset {name}{'' if choices.preset else ', by default'}"
+    claimed = claims(name)
+    check_claims(replace(claimed, classes=None), a, f"preset {name}")
+    made, notes = preset(name, a.kind), claimed.notes
+    if claimed.classes not in (None, a.classes - 1):
+        made = replace(made, class_names=None)
+        notes += (f"class names: the preset has {claimed.classes}, the checkpoint {a.classes - 1}",)
+    return made, f"preset {name}{'' if choices.preset else ', by default'}", notes
 
 
-def _with_trained_pixels(
-    conventions: Conventions, trained: Mapping[str, Tensor]
-) -> tuple[Conventions, tuple[str, ...]]:
-    """Mean and deviation of the pixels, where the checkpoint says them."""
-    notes: tuple[str, ...] = ()
-    for name in ("mean", "std"):
-        if name not in trained:
-            continue
-        theirs = trained[name].flatten()
-        if len(theirs) != 3:
-            raise ExportError(f"key pixel_{name} must hold 3 values, found {len(theirs)}")
-        ours = torch.tensor(getattr(conventions.preprocessing, name), dtype=theirs.dtype)
-        if not torch.equal(theirs, ours):  # 103.53 is another number in float32, and again in float16
-            found = tuple(round(value, 6) for value in theirs.double().tolist())
-            notes += (f"{name} = {found}, as the checkpoint says",)
-            conventions = conventions.with_options("preprocessing", **{name: found})
-    return conventions, notes
+def shared_conventions(format_: Format) -> Format:
+    """The framework whose conventions a checkpoint follows."""
+    return "maskrcnn-benchmark" if format_ == "caffe2" else format_
 
 
-def _check_trained_anchors(conventions: Conventions, imported: Imported) -> None:
-    """Compare the anchors with those that the checkpoint carries, if any."""
-    strides = imported.architecture.strides(conventions.body.last_dilation)
-    if len(conventions.proposals.anchor_sizes) != len(strides):
-        return  # the model says what does not fit
-    ours = cell_anchors(conventions.proposals, strides)
-    for level, anchors in enumerate(ours):
-        theirs = imported.trained.get(f"anchors{level}")
-        if theirs is None:
-            continue
-        if theirs.shape != anchors.shape or float((theirs.float() - anchors).abs().max()) > _ANCHOR_TOLERANCE:
-            raise ExportError(
-                f"the checkpoint's anchors of level {level} are {theirs.tolist()}, but the conventions give "
-                f"{anchors.tolist()}; use --anchor-sizes and --anchor-ratios (or --config) as in training"
-            )
+def _default_preset(imported: Imported) -> str:
+    if isinstance(imported.architecture.body, MobileNetBody):
+        return "torchvision-mobilenet-v3-large"
+    return default_preset(imported.format)

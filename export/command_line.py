@@ -4,6 +4,7 @@ import argparse
 import sys
 import warnings
 from collections.abc import Sequence
+from math import inf
 from pathlib import Path
 from typing import get_args
 
@@ -61,7 +62,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         if inspecting:
             found = resolve(options.checkpoint)
-            print(inspect(found.path, choices_of(options, found.preset)))
+            print(inspect(found.path, choices_of(options, found.preset), arguments[1:]))
             return 0
         path, proof = run(export_of(options))
     except (ExportError, OSError) as error:
@@ -213,7 +214,7 @@ def _count(text: str) -> int:
 
 
 def _at_least_zero(text: str) -> float:
-    if not (value := float(text)) >= 0:
+    if not 0 <= (value := float(text)) < inf:
         raise argparse.ArgumentTypeError(f"must be at least 0, got {text}")
     return value
 
@@ -225,8 +226,14 @@ def _share(text: str) -> float:
 
 
 def _floats(text: str) -> tuple[float, ...]:
-    return tuple(float(part) for part in text.split(","))
+    return tuple(_above_zero(part) for part in text.split(","))
 
 
 def _levels(text: str) -> tuple[tuple[float, ...], ...]:
-    return tuple(tuple(float(size) for size in level.split("/")) for level in text.split(","))
+    return tuple(tuple(_above_zero(size) for size in level.split("/")) for level in text.split(","))
+
+
+def _above_zero(text: str) -> float:
+    if not 0 < (value := float(text)) < inf:
+        raise argparse.ArgumentTypeError(f"must be above 0, got {text}")
+    return value

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from export.architecture import Architecture, BoxHead, MobileNetBody, ResidualBody
+from export.architecture import Architecture, BoxHead, MaskHead, MobileNetBody, ResidualBody
 
 
 def summary(a: Architecture) -> str:
@@ -36,20 +36,16 @@ def details(a: Architecture) -> Iterator[tuple[str, str]]:
     if a.pyramid:
         levels = ", ".join(f"1/{stride}" for stride in a.strides())
         yield "FPN", f"{a.pyramid.channels} channels at {levels}{_behind(a.pyramid.norm)}"
-    yield "proposals", f"{len(a.proposals.convs)} convolution(s), {a.proposals.anchors} anchors per cell"
+    yield "proposals", f"{_count(len(a.proposals.convs), 'convolution')}, {a.proposals.anchors} anchors per cell"
     yield "box head", _box_details(a.box)
-    if a.mask:
-        masks = "one mask for all classes" if a.mask.masks == 1 else "a mask per class"
-        yield "mask head", f"{len(a.mask.convs)} convolutions{_behind(a.mask.norm)}, {masks}"
-    else:
-        yield "mask head", "none: this is a Faster R-CNN, its answers have boxes only"
+    yield "mask head", _mask_details(a.mask, a.classes)
     yield "classes", f"{a.classes - 1} and the background"
 
 
 def _body_details(body: ResidualBody | MobileNetBody) -> str:
     if isinstance(body, MobileNetBody):
-        return ""
-    norm = {"batch": "batch norms (frozen)", "group": "group norms", "none": "no norms"}[body.norm]
+        return ", batch norms"
+    norm = {"batch": "batch norms", "group": "group norms", "none": "no norms"}[body.norm]
     deformable = [f"res{stage + 2}" for stage, offsets in enumerate(body.offsets) if offsets]
     version = 2 if any(offsets % 27 == 0 and offsets for offsets in body.offsets) else 1
     moved = f", deformable (version {version}) in {', '.join(deformable)}" if deformable else ""
@@ -57,11 +53,25 @@ def _body_details(body: ResidualBody | MobileNetBody) -> str:
 
 
 def _box_details(box: BoxHead) -> str:
-    layers = f"{len(box.convs)} convolutions{_behind(box.norm)}, " if box.convs else ""
-    linears = f"{len(box.linears)} fully connected" if box.linears else "the mean of the shared last stage"
+    layers = f"{_count(len(box.convs), 'convolution')}{_behind(box.norm)}, " if box.convs else ""
+    linears = (
+        f"{len(box.linears)} fully connected" if box.linears else "on the body's last stage, which runs on regions"
+    )
+    pooled = f", of regions of {box.side}x{box.side} cells" if box.side else ""
     agnostic = ", boxes the same for all classes" if box.deltas == 4 else ""
     cascade = f", {box.cascade} heads in a row" if box.cascade > 1 else ""
-    return f"{layers}{linears}{_behind(box.linear_norm)}{agnostic}{cascade}"
+    return f"{layers}{linears}{_behind(box.linear_norm)}{pooled}{agnostic}{cascade}"
+
+
+def _mask_details(mask: MaskHead | None, classes: int) -> str:
+    if mask is None:
+        return "none: this is a Faster R-CNN, its answers have boxes only"
+    layers = f"{_count(len(mask.convs), 'convolution')}{_behind(mask.norm)}, " if mask.convs else ""
+    return f"{layers}{'a mask per class' if mask.masks > 1 or classes == 2 else 'one mask for all classes'}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _behind(norm: str) -> str:

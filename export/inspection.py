@@ -1,84 +1,155 @@
 """What a checkpoint is, before anything is exported."""
 
-from collections.abc import Iterator
-from dataclasses import asdict
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
+from textwrap import wrap
+from typing import Any
 
+from export.agreement import check_claims
 from export.checkpoint import Checkpoint, load_checkpoint
-from export.choices import Choices, Decision, decide
+from export.choices import Choices, Decision, decide, shared_conventions
+from export.class_names import class_list, class_list_names
+from export.configs.claims import Claims
 from export.description import details, summary
 from export.errors import ExportError
-from export.model.detector import check_conventions
+from export.presets import FRAMEWORK_PRESETS, claims, preset_format
 from export.weights import Imported, import_weights
 
-_SHOWN = ("preprocessing", "body", "boxes", "proposals", "pooling", "detections", "answers")
+_SECTIONS = ("preprocessing", "body", "boxes", "proposals", "pooling", "detections", "answers")
+_NAME, _WIDTH = 15, 118  # columns
+_MOST_PRESETS = 6
+_NEXT_TO_NOTHING = 1e-30  # "just above 0" is the smallest number that there is
+_GUESS = (
+    "a guess by the format. If training changed sizes, thresholds, pixel means or where the blocks stride, give its "
+    "--preset, its --config or the single options"
+)
 
 
-def inspect(path: Path, choices: Choices) -> str:
+def inspect(path: Path, choices: Choices, arguments: Sequence[str]) -> str:
     """Describe a checkpoint: what it is, what its shapes say, what a preset says, and what must be given.
+
+    Args:
+        path: The file.
+        choices: What the user says of it.
+        arguments: The same, as given on the command line.
 
     Raises:
         ExportError: It cannot be read, or is of no network that can be exported.
     """
     checkpoint = load_checkpoint(path)
     imported = import_weights(checkpoint.tensors, choices.format)
-    blocks = [_what_it_is(path, checkpoint, imported), _of_the_shapes(imported)]
+    blocks = [_what_it_is(path, checkpoint, imported), _block("read off the shapes", details(imported.architecture))]
     try:
         decision = decide(choices, imported)
-        check_conventions(imported.architecture, decision.conventions)
     except ExportError as error:
-        return "\n\n".join([*blocks, f"must be given:\n  {error}"])
-    return "\n\n".join([*blocks, _of_the_preset(decision), _to_be_given(path, imported, choices, decision)])
+        return "\n\n".join([*blocks, _must_be_given(error, imported, choices, arguments)])
+    return "\n\n".join([*blocks, of_the_preset(decision), _may_be_given(imported, choices, decision, arguments)])
 
 
 def _block(title: str, rows: Iterator[tuple[str, str]]) -> str:
-    return "\n".join([f"{title}:", *(f"  {name:<12}{value}" for name, value in rows)])
+    return "\n".join([f"{title}:", *(_row(name, value) for name, value in rows)])
+
+
+def _row(name: str, value: str) -> str:
+    if name == "export with":  # a command stays in one line, to be copied
+        return f"  {name:<{_NAME}}{value}"
+    lines = wrap(value, _WIDTH - _NAME, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(
+        f"  {title:<{_NAME}}{line}" for title, line in zip([name, *[""] * len(lines)], lines, strict=False)
+    )
 
 
 def _what_it_is(path: Path, checkpoint: Checkpoint, imported: Imported) -> str:
     nested = f', weights under "{checkpoint.nested_under}"' if checkpoint.nested_under else ""
     rows = {
-        "file": f"{checkpoint.file_name}, {path.stat().st_size / 1e6:.1f} MB{nested}",
-        "sha256": checkpoint.sha256,
-        "format": f"{imported.format}, {len(checkpoint.tensors)} keys",
         "network": summary(imported.architecture),
+        "format": f"{imported.format}, {len(checkpoint.tensors)} keys{nested}",
+        "file": f"{checkpoint.file_name}, {path.stat().st_size / 1e6:.1f} MB",
+        "sha256": checkpoint.sha256,
     }
     return _block("what it is", iter(rows.items()))
 
 
-def _of_the_shapes(imported: Imported) -> str:
-    return _block("read off the shapes", details(imported.architecture))
-
-
-def _of_the_preset(decision: Decision) -> str:
+def of_the_preset(decision: Decision) -> str:
+    """What the shapes cannot say, section by section, and the notes to it."""
     sections = asdict(decision.conventions)
     rows = [
         (section, ", ".join(f"{name} {_short(value)}" for name, value in sections[section].items()))
-        for section in _SHOWN
+        for section in _SECTIONS
     ]
-    return _block(f"from {decision.origin}", iter([*rows, *(("but", note) for note in decision.notes)]))
+    return _block(f"from {decision.origin}", iter([*rows, *(("note", note) for note in decision.notes)]))
 
 
-def _short(value: object) -> str:
+def _short(value: Any) -> str:
+    """A value without the brackets that do not matter: a tuple of one is that one."""
     if isinstance(value, list | tuple):
-        return "(" + ", ".join(map(_short, value)) + ")"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+        parts = [_short(part) for part in value]
+        return parts[0] if len(parts) == 1 else f"({', '.join(parts)})"
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "none"}[value]
+    if isinstance(value, float):
+        return "just above 0" if 0 < value < _NEXT_TO_NOTHING else f"{value:g}"
+    return str(value)
 
 
-def _to_be_given(path: Path, imported: Imported, choices: Choices, decision: Decision) -> str:
-    named = decision.conventions.class_names is not None
-    names = ", ".join(decision.class_names[:4])
+def _may_be_given(imported: Imported, choices: Choices, decision: Decision, arguments: Sequence[str]) -> str:
+    guessed = not (choices.preset or choices.config)
     rows = {
-        "class names": f"known ({names}, ...)" if named else f"not known: --labels FILE (without: {names}, ...)",
-        "conventions": "as asked"
-        if choices.preset or choices.config
-        else "a guess by the format: --preset or --config "
-        "if training changed sizes, thresholds, pixel means or where the blocks stride",
-        "export with": f"python -m export {path}{_flags(choices)}{'' if named else ' --labels FILE'}",
+        "class names": _class_names(imported, decision),
+        "conventions": _GUESS if guessed else "as asked",
+        **({"presets": _presets(fitting_presets(imported))} if guessed and imported.format != "torchvision" else {}),
+        "export with": _command(arguments),
     }
-    return _block("to be given", iter(rows.items()))
+    return _block("may be given", iter(rows.items()))
 
 
-def _flags(choices: Choices) -> str:
-    flags = (("format", choices.format), ("preset", choices.preset), ("config", choices.config))
-    return "".join(f" --{name} {value}" for name, value in flags if value)
+def _must_be_given(error: ExportError, imported: Imported, choices: Choices, arguments: Sequence[str]) -> str:
+    fitting = fitting_presets(imported)
+    rows = {"because": str(error), "presets": _presets(fitting)}
+    if not (choices.preset or choices.config):
+        rows |= {
+            "export with": _command([*arguments, *(["--preset", fitting[0]] if fitting else ["--config", "YAML"])])
+        }
+    return _block("must be given", iter(rows.items()))
+
+
+def _class_names(imported: Imported, decision: Decision) -> str:
+    shown = f"{', '.join(decision.class_names[:4])}{', ...' if len(decision.class_names) > 4 else ''}"
+    if decision.conventions.class_names is not None:
+        return f"known ({shown})"
+    classes = imported.architecture.classes - 1
+    lists = [name for name in class_list_names() if len(class_list(name)) == classes + (name == "coco-by-id")]
+    known = f"; the built-in list {' or '.join(lists)} has as many" if lists else ""
+    return f"not known, so labels are called {shown}; --labels FILE gives them{known}"
+
+
+def fitting_presets(imported: Imported) -> list[str]:
+    """The framework's own configs, by name, that describe a network of these shapes.
+
+    Those of as many classes; if there are none, whatever their classes.
+    """
+    framework = shared_conventions(imported.format)
+    mine = [name for name in FRAMEWORK_PRESETS if shared_conventions(preset_format(name)) == framework]
+    exact = [name for name in mine if _fits(claims(name), imported)]
+    return exact or [name for name in mine if _fits(replace(claims(name), classes=None), imported)]
+
+
+def _fits(claimed: Claims, imported: Imported) -> bool:
+    try:
+        check_claims(claimed, imported.architecture, "")
+    except ExportError:
+        return False
+    return True
+
+
+def _presets(fitting: Sequence[str]) -> str:
+    if not fitting:
+        return "none of the published configs has these shapes: give the --config that the training wrote"
+    more = f" and {len(fitting) - _MOST_PRESETS} more" if len(fitting) > _MOST_PRESETS else ""
+    return f"these have such shapes: {', '.join(fitting[:_MOST_PRESETS])}{more}"
+
+
+def _command(arguments: Sequence[str]) -> str:
+    return f"python -m export {shlex.join(arguments)}"

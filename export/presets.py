@@ -59,15 +59,22 @@ _FAMILIES: dict[str, Format] = {
     "detectron2": "detectron2",
 }
 # A family's blocks stride in their 1x1 convolutions and its pictures are not divided by a deviation, as in the models
-# that began with MSRA's ResNets; ResNeXts and group norms began otherwise, so they need a name or a configuration.
-_FAMILY_CLAIMS = Claims(groups=1, body_norm="batch")
+# that began with MSRA's ResNets. ResNeXts, group norms, deformable convolutions and the new baselines began otherwise,
+# so they need a name or a configuration.
+_FAMILY_CLAIMS = Claims(
+    groups=1,
+    body_norm="batch",
+    pyramid_norm="none",
+    rpn_convs=1,
+    deformable_stages=(False,) * 4,
+    box_convs=0,
+    mask_norm="none",
+)
 
 _OF_OUR_OWN = (*torchvision.CONVENTIONS, *_FAMILIES)
-PRESETS: tuple[str, ...] = (
-    *_OF_OUR_OWN,
-    *_MASKRCNN_BENCHMARK.named,
-    *_DETECTRON2.named,
-)
+# The frameworks' own configs.
+FRAMEWORK_PRESETS: tuple[str, ...] = (*_MASKRCNN_BENCHMARK.named, *_DETECTRON2.named)
+PRESETS: tuple[str, ...] = (*_OF_OUR_OWN, *FRAMEWORK_PRESETS)
 
 # Patterns of the frameworks' names that no preset has, lower case, the first that fits.
 _REFUSED = (

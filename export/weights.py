@@ -1,21 +1,25 @@
 """Canonical weights: renamed, complete, and free of what would make every answer NaN."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from export.architecture import Architecture
+from export.contradictions import REPLACED, check_body, check_outputs
 from export.description import summary
 from export.errors import ExportError
 from export.expected_shapes import expected_shapes
 from export.kinds import Format
-from export.names.table import NameTable
+from export.names.spelling import Spelling
 from export.recognise import TABLES, recognise, refuse_other_networks
-from export.shapes import read_architecture
+from export.shapes import MIXED, read_architecture
 
 # Canonical names of what a checkpoint tells of its training: no weights of the network.
 _TRAINED = "trained."
+# Canonical names of the layers whose size is the number of classes.
+_OF_CLASSES = re.compile(r"box\.\d+\.(scores|deltas)\.|mask\.logits\.")
 
 
 @dataclass(frozen=True)
@@ -49,57 +53,58 @@ def import_weights(tensors: Mapping[str, Tensor], format_: Format | None = None)
     refuse_other_networks(tensors.keys())
     format_ = format_ or recognise(tensors.keys())
     table = TABLES[format_]
-    canonical = table.to_canonical(tensors)
+    canonical, spelling = table.to_canonical(tensors), Spelling(table, tensors)
     trained = {name: tensor for name, tensor in canonical.items() if name.startswith(_TRAINED)}
     weights = {name: tensor for name, tensor in canonical.items() if name not in trained}
-    architecture = read_architecture(weights, table)
-    check_complete(weights, architecture, table)
+    for name, tensor in trained.items():
+        check_values(spelling.foreign, name, tensor)
+    architecture = read_architecture(weights, spelling)
+    check_outputs(architecture, spelling)
+    check_body(architecture, spelling)
+    check_complete(weights, architecture, spelling)
     return Imported(weights, architecture, format_, {n.removeprefix(_TRAINED): t for n, t in trained.items()})
 
 
-def check_complete(weights: Mapping[str, Tensor], architecture: Architecture, table: NameTable) -> None:
+def check_complete(weights: Mapping[str, Tensor], architecture: Architecture, spelling: Spelling) -> None:
     """Refuse weights that are not exactly the architecture's.
 
     Raises:
         ExportError: Names the first key that is missing, unexpected, misshapen or not of finite floats.
     """
-    _check_outputs(architecture, table)
     expected = dict(expected_shapes(architecture))
     for name, shape in expected.items():
         if name not in weights:
-            raise ExportError(f"missing key {table.foreign(name)}: expected {shape}, found nothing; is the file whole?")
-        _check_tensor(table.foreign(name), weights[name], shape)
-        if name.endswith(".variance") and bool((weights[name].float() < 0).any()):  # every answer would be NaN
-            raise ExportError(f"key {table.foreign(name)} holds a negative variance: is the file damaged?")
-    for name in weights.keys() - expected.keys():
+            raise ExportError(
+                f"missing key {spelling.foreign(name)}: expected {shape}, found nothing; is the file whole?"
+            )
+        _check_shape(spelling, name, tuple(weights[name].shape), shape)
+        check_values(spelling.foreign, name, weights[name])
+    for name in sorted(weights.keys() - expected.keys()):
         raise ExportError(
-            f"unexpected key {table.foreign(name)}: found {tuple(weights[name].shape)}, but the other shapes describe "
-            f"a network without it ({summary(architecture)})"
+            f"unexpected key {spelling.foreign(name)}: found {tuple(weights[name].shape)}, but the other shapes "
+            f"describe a network without it ({summary(architecture)}); is another of its keys missing?"
         )
 
 
-def _check_tensor(foreign: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
-    if tuple(tensor.shape) != shape:
+def _check_shape(spelling: Spelling, name: str, found: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    if found != expected:
         raise ExportError(
-            f"misshapen key {foreign}: expected {shape}, found {tuple(tensor.shape)}; "
-            "heads replaced for another number of classes must all be replaced together"
+            f"misshapen key {spelling.foreign(name)}: expected {expected}, found {found}; "
+            f"{REPLACED if _OF_CLASSES.match(name) else MIXED}"
         )
+
+
+def check_values(foreign: Callable[[str], str], name: str, tensor: Tensor) -> None:
+    """Refuse numbers that would make every answer NaN.
+
+    Args:
+        foreign: Gives the checkpoint's name, which is only needed where something is wrong.
+        name: The canonical one.
+        tensor: The weight.
+    """
     if not tensor.is_floating_point():
-        raise ExportError(f"key {foreign} must hold floats, found {tensor.dtype}; is the file quantised?")
+        raise ExportError(f"key {foreign(name)} must hold floats, found {tensor.dtype}; is the file quantised?")
     if not bool(tensor.float().isfinite().all()):
-        raise ExportError(f"key {foreign} holds NaN or infinity: did the training diverge?")
-
-
-def _check_outputs(a: Architecture, table: NameTable) -> None:
-    """Refuse heads that do not agree on the number of classes."""
-    classes, causes = a.classes, "heads replaced for another number of classes must all be replaced together"
-    if a.box.deltas not in (4, 4 * (classes - 1), 4 * classes):
-        raise ExportError(
-            f"misshapen key {table.foreign('box.0.deltas.weight')}: expected {4 * classes} outputs for {classes} "
-            f"classes (or {4 * classes - 4} without the background's, or 4 for all), found {a.box.deltas}; {causes}"
-        )
-    if a.mask and a.mask.masks not in (1, classes - 1, classes):
-        raise ExportError(
-            f"misshapen key {table.foreign('mask.logits.weight')}: expected {classes} outputs for {classes} classes "
-            f"(or {classes - 1} without the background's, or 1 for all), found {a.mask.masks}; {causes}"
-        )
+        raise ExportError(f"key {foreign(name)} holds NaN or infinity: did the training diverge?")
+    if name.endswith(".variance") and bool((tensor.float() < 0).any()):
+        raise ExportError(f"key {foreign(name)} holds a negative variance: is the file damaged?")

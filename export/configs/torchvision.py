@@ -42,7 +42,7 @@ CLAIMS: dict[str, Claims] = {
     "torchvision": Claims(kind="fpn"),
     "torchvision-coco-v1": replace(_RESNET_50, rpn_convs=1, box_convs=0, box_fcs=2),
     "torchvision-coco-v2": replace(_RESNET_50, rpn_convs=2, box_convs=4, box_fcs=1),
-    "torchvision-mobilenet-v3-large": Claims(kind="fpn", anchors_per_cell=15, has_masks=False),
-    "torchvision-mobilenet-v3-large-320": Claims(kind="fpn", anchors_per_cell=15, has_masks=False),
+    "torchvision-mobilenet-v3-large": Claims(kind="fpn", anchors_per_cell=15, classes=90),
+    "torchvision-mobilenet-v3-large-320": Claims(kind="fpn", anchors_per_cell=15, classes=90),
     "demo": Claims(kind="fpn", classes=4),
 }

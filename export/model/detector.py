@@ -6,9 +6,9 @@
 import torch
 from torch import Tensor, nn
 
+from export.agreement import check_conventions
 from export.architecture import Architecture, MobileNetBody
 from export.conventions import Conventions
-from export.errors import ExportError
 from export.model.body import Body, residual_stage
 from export.model.box_head import BoxHead, Selection
 from export.model.cascade import Cascade
@@ -140,25 +140,3 @@ def _region_stage(layers: Layers, architecture: Architecture, conventions: Conve
     if architecture.kind != "c4" or isinstance(architecture.body, MobileNetBody):
         return None
     return residual_stage(layers, architecture, architecture.body, conventions.body, stage=3)
-
-
-def check_conventions(architecture: Architecture, conventions: Conventions) -> None:
-    """Refuse conventions that contradict what the shapes say.
-
-    Raises:
-        ExportError: Names both.
-    """
-    detections, box, mask = conventions.detections, architecture.box, architecture.mask
-    if len(detections.box_weights) != box.cascade:
-        raise ExportError(
-            f"the checkpoint has {box.cascade} box heads in a row, but the conventions give box weights for "
-            f"{len(detections.box_weights)}: choose the preset or the config that it was trained with"
-        )
-    if box.cascade > 1 and (box.deltas != 4 or conventions.boxes.legacy):
-        raise ExportError("a cascade must have boxes that are the same for all classes, and no legacy boxes")
-    labels = architecture.classes if detections.background_first else architecture.classes - 1
-    if mask and mask.masks not in (1, labels):
-        raise ExportError(
-            f"the checkpoint has masks of {mask.masks} classes, expected {labels} (or 1 for all): is the background "
-            f"{'first' if detections.background_first else 'last'}, as the preset says?"
-        )

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 import ops
 from export.architecture import Architecture
-from export.conventions import Conventions, Proposals
-from export.errors import ExportError
+from export.conventions import Conventions
 from export.model.anchors import cell_anchors
 from export.model.layers import Layers, conv_of, rectified
 
@@ -28,7 +27,6 @@ class ProposalNetwork(nn.Module):
     def __init__(self, layers: Layers, architecture: Architecture, rules: Conventions) -> None:
         super().__init__()
         strides = architecture.strides(rules.body.last_dilation)
-        _check_anchors(architecture, len(strides), rules.proposals)
         self.anchors_per_cell = architecture.proposals.anchors
         convs = range(len(architecture.proposals.convs))
         self.convs = nn.ModuleList(layers.conv(f"rpn.conv{number}") for number in convs)
@@ -72,13 +70,3 @@ def _options(rules: Conventions, strides: tuple[int, ...]) -> dict[str, Any]:
         "legacy": boxes.legacy,
         "inclusive": boxes.inclusive_nms,
     }
-
-
-def _check_anchors(architecture: Architecture, levels: int, rules: Proposals) -> None:
-    given = [len(sizes) * len(rules.anchor_ratios) for sizes in rules.anchor_sizes]
-    if given != [architecture.proposals.anchors] * levels:
-        raise ExportError(
-            f"the checkpoint has {levels} levels with {architecture.proposals.anchors} anchors per cell, but the "
-            f"conventions give {len(given)} levels with {', '.join(map(str, given))}: {rules.anchor_sizes} in ratios "
-            f"{rules.anchor_ratios}; use --anchor-sizes and --anchor-ratios as in training"
-        )

@@ -93,7 +93,9 @@ def _second_boxes(tensors: Tensors) -> Iterator[tuple[str, Tensor]]:
     scores = tensors.get("box.0.scores.bias")
     for name in ("box.0.deltas.weight", "box.0.deltas.bias"):
         deltas = tensors.get(name)
-        if scores is not None and deltas is not None and deltas.dim() and len(deltas) == 8 != 4 * len(scores):
+        if scores is None or deltas is None or not scores.dim() or not deltas.dim():
+            continue  # said in the words of the user's file elsewhere
+        if len(deltas) == 8 != 4 * len(scores):
             yield name, deltas[4:]
 
 

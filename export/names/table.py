@@ -106,15 +106,19 @@ class NameTable:
         raise ExportError(f"unexpected key {foreign}: {cause}")
 
     def foreign(self, canonical: str) -> str:
-        """The name that the framework writes today for a canonical one (for messages).
+        """The name that the framework writes today for a canonical one.
 
         Raises:
             KeyError: There is none.
         """
-        for theirs, ours in self._templates:
-            if ours and (numbers := ours.numbers(canonical)) is not None:
-                return theirs.fill(numbers)
+        if spellings := self.spellings(canonical):
+            return spellings[0]
         raise KeyError(canonical)
+
+    def spellings(self, canonical: str) -> list[str]:
+        """Every name that the framework ever wrote for a canonical one, today's first."""
+        found = ((theirs, ours.numbers(canonical)) for theirs, ours in self._templates if ours)
+        return [theirs.fill(numbers) for theirs, numbers in found if numbers is not None]
 
     def to_canonical(self, tensors: Tensors) -> dict[str, Tensor]:
         """Rename every weight of a checkpoint.

@@ -100,15 +100,15 @@ def test_two_folders_give_the_same_bytes(checkpoint: Path, tmp_path: Path) -> No
         (["nowhere.pth"], "'nowhere.pth' does not exist"),
         (["{checkpoint}", "--name", "../up"], "model name must be letters"),
         (
-            ["{checkpoint}", "--preset", "demo"],
-            "preset demo is of another network than the checkpoint: classes 4 (the checkpoint has 3)",
+            ["{checkpoint}", "--preset", "torchvision-coco-v1"],
+            "preset torchvision-coco-v1 is of another network than the checkpoint: depth 50 (the checkpoint: 17)",
         ),
         (["{checkpoint}", "--preset", "mine"], "preset 'mine' is not known"),
         (["{checkpoint}", "--preset", "detectron2"], "is of detectron2, but the checkpoint is one of torchvision"),
         (["{checkpoint}", "--preset", "demo", "--config", "any.yaml"], "give --config or --preset, not both"),
         (["{checkpoint}", "--format", "caffe2"], "it is not part of a Mask R-CNN or Faster R-CNN of caffe2"),
         (["{checkpoint}", "--labels", "nowhere.txt"], "class names nowhere.txt cannot be read"),
-        (["{checkpoint}", "--anchor-sizes", "32,64"], "the conventions give 2 levels with 3, 3"),
+        (["{checkpoint}", "--anchor-sizes", "32,64"], "the conventions give 3, 3 on 2 level(s)"),
         (["{checkpoint}", "--min-size", "900", "--max-size", "800"], "0 < min_size <= max_size"),
     ],
 )

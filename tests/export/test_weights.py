@@ -89,12 +89,18 @@ RUINED = {
         {"roi_heads.box_predictor.bbox_pred.weight": torch.ones(8, 20)},
         "misshapen key roi_heads.box_predictor.bbox_pred.weight: expected 16 outputs for 4 classes",
     ),
-    "not square": ({"roi_heads.box_head.fc6.weight": torch.ones(24, 16 * 48)}, "of a square grid, got 768 inputs"),
-    "no rank": ({"roi_heads.box_head.fc6.weight": torch.tensor(1.0)}, "must have more than 0 dimensions"),
-    "no channels": ({"backbone.fpn.inner_blocks.0.0.weight": torch.ones(0, 16, 1, 1)}, "must not be empty, got (0, 16"),
+    "not square": (
+        {"roi_heads.box_head.fc6.weight": torch.ones(24, 16 * 48)},
+        "inputs for each cell of a square grid, found 768",
+    ),
+    "no rank": ({"roi_heads.box_head.fc6.weight": torch.tensor(1.0)}, "expected more than 0 dimensions, found ()"),
+    "no channels": (
+        {"backbone.fpn.inner_blocks.0.0.weight": torch.ones(0, 16, 1, 1)},
+        "expected no empty tensor, found (0, 16",
+    ),
     "huge number": (
         {"backbone.body.layer1.999999999.conv1.weight": torch.ones(1)},
-        "key backbone.body.layer1.999999999.conv1.weight counts further than the",
+        "key backbone.body.layer1.999999999.conv1.weight: its number is larger than the",
     ),
     "unexpected": ({"rpn.head.extra.weight": torch.ones(1)}, "unexpected key rpn.head.extra.weight: it is not part"),
     "superfluous shortcut": (

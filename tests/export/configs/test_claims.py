@@ -66,7 +66,13 @@ from export.presets import claims
                 1, 14, 0, 0, "none", False, False, None, None, None,
             ),
         ),
-        ("detectron2", Claims(groups=1, body_norm="batch")),
+        (
+            "detectron2",
+            Claims(
+                groups=1, body_norm="batch", pyramid_norm="none", rpn_convs=1, deformable_stages=(False,) * 4,
+                box_convs=0, mask_norm="none",
+            ),
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip

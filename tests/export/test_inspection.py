@@ -1,0 +1,159 @@
+"""What ``inspect`` says of every kind of checkpoint, and that what it tells the user to type is right."""
+
+import re
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from export.choices import Choices, decide
+from export.command_line import main, parser
+from export.inspection import fitting_presets, of_the_preset
+from export.presets import claims
+from export.weights import Imported, import_weights
+from tests.export.frameworks import NETWORKS, trained
+from tests.export.test_bad_checkpoints import tensors_of
+
+# What the network is called, where it is not a plain Mask R-CNN with an FPN.
+PLAIN = "Mask R-CNN, ResNet-17 FPN, 5 classes"
+CALLED = {
+    "c4": "Mask R-CNN, ResNet-23 C4, 5 classes",
+    "faster_c4": "Faster R-CNN, ResNet-23 C4, 5 classes",
+    "dc5": "Mask R-CNN, ResNet-17 DC5, 5 classes",
+    "faster": "Faster R-CNN, ResNet-17 FPN, 5 classes",
+    "resnext": "Mask R-CNN, ResNeXt-17-4x4d FPN, 5 classes",
+    "cascade": "Cascade Mask R-CNN, ResNet-17 FPN, 5 classes",
+    "x152": "Cascade Mask R-CNN, ResNeXt-17-4x4d FPN, 5 classes",
+    "mobilenet_v3_large": "Mask R-CNN, MobileNetV3-Large FPN, 5 classes",
+    "mobilenet_v3_large_batch_norm": "Mask R-CNN, MobileNetV3-Large FPN, 5 classes",
+}
+# What is read off the shapes of some, beside that.
+READ = {
+    (
+        "maskrcnn-benchmark",
+        "gn_4conv1fc",
+    ): "box head       4 convolutions with group norms, 1 fully connected, of regions of 7x7",
+    ("maskrcnn-benchmark", "dcn_v1"): "deformable (version 1) in res3, res4, res5",
+    ("maskrcnn-benchmark", "dcn_v2"): "deformable (version 2) in res3, res4, res5",
+    ("maskrcnn-benchmark", "class_agnostic"): "boxes the same for all classes",
+    ("maskrcnn-benchmark", "faster"): "none: this is a Faster R-CNN, its answers have boxes only",
+    ("caffe2", "c4"): "box head       on the body's last stage, which runs on regions",
+    ("detectron2", "gn"): "mask head      8 convolutions with group norms, a mask per class",
+    ("detectron2", "class_agnostic"): "mask head      4 convolutions, one mask for all classes",
+    ("detectron2", "lsj"): "proposals      2 convolutions, 3 anchors per cell",
+    ("detectron2", "cascade"): "boxes the same for all classes, 3 heads in a row",
+    ("torchvision", "v2"): "FPN            32 channels at 1/4, 1/8, 1/16, 1/32, 1/64 with batch norms",
+    ("torchvision", "mobilenet_v3_large"): "proposals      1 convolution, 15 anchors per cell",
+}
+# The defaults of a framework are of other networks than these.
+NEED = {
+    **dict.fromkeys(("resnext", "x152"), "groups 1 (the checkpoint: 4)"),
+    **dict.fromkeys(("gn", "gn_4conv1fc"), "body norm batch (the checkpoint: group)"),
+    **dict.fromkeys(("dcn_v1", "dcn_v2", "deform_v1", "deform_v2"), "deformable stages no-no-no-no (the"),
+    **dict.fromkeys(("syncbn", "lsj"), "pyramid norm none (the checkpoint: batch)"),
+    "cascade": "the checkpoint has 3 box heads in a row",
+}
+
+
+def blocks(text: str) -> dict[str, str]:
+    """Title of each block -> its rows."""
+    return {block.partition(":\n")[0]: block.partition(":\n")[2] for block in text.split("\n\n")}
+
+
+def said(text: str) -> str:
+    """A text without its line breaks."""
+    return re.sub(r"\s+", " ", text)
+
+
+@pytest.mark.parametrize(("framework", "variant"), NETWORKS)
+def test_says_what_it_is(framework: str, variant: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = trained(framework, variant).save(tmp_path)
+    assert main(["inspect", str(path)]) == 0
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= max(120, len(str(path)) + 60)
+    found = blocks(shown)
+    plain = "Mask R-CNN, ResNet-" if framework == "torchvision" or variant == "basic_blocks" else PLAIN
+    assert f"network        {CALLED.get(variant, plain)}" in found["what it is"]
+    assert re.search(rf"format         {framework}, \d+ keys", found["what it is"])
+    assert READ.get((framework, variant), "5 and the background") in found["read off the shapes"]
+    if framework != "torchvision" and variant in NEED:
+        assert NEED[variant] in said(found["must be given"])
+        assert "--config YAML" in found["must be given"]
+    elif framework == "maskrcnn-benchmark":  # it saves its anchors, which are smaller than the default's here
+        assert re.search(r"it seems: --anchor-sizes 16[,/]32[,/]64[,/]96[,/]128\)", said(found["must be given"]))
+    else:
+        assert any(title.startswith(f"from preset {default_of(framework, variant)}, by default") for title in found)
+        assert "not known, so labels are called" in found["may be given"]
+
+
+def default_of(framework: str, variant: str) -> str:
+    if variant.startswith("mobilenet"):
+        return "torchvision-mobilenet-v3-large"
+    return "maskrcnn-benchmark" if framework == "caffe2" else framework
+
+
+def test_says_which_option_does_not_fit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = trained("detectron2", "fpn").save(tmp_path)
+    assert main(["inspect", str(path), "--preset", "detectron2", "--labels", "voc"]) == 0
+    needed = said(blocks(capsys.readouterr().out)["must be given"])
+    assert "because the checkpoint has 6 classes with the background, but 20 class names were given" in needed
+
+
+def test_shows_what_was_asked_and_what_the_checkpoint_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tensors = tensors_of("detectron2", "fpn") | {"pixel_mean": torch.tensor([1.0, 2.0, 3.5])}
+    torch.save(tensors, tmp_path / "mine.pth")
+    names = tmp_path / "my names.txt"
+    names.write_text("cat\ndog\ncow\npig\nhen\n")
+    arguments = [str(tmp_path / "mine.pth"), "--preset", "detectron2", "--max-detections", "20", "--labels", str(names)]
+    assert main(["inspect", *arguments]) == 0
+    found = blocks(capsys.readouterr().out)
+    assert "mean (1, 2, 3.5)" in said(found["from preset detectron2"])
+    assert "note mean = (1.0, 2.0, 3.5), as the checkpoint says" in said(found["from preset detectron2"])
+    assert "note max_detections = 20, as asked" in said(found["from preset detectron2"])
+    assert "class names known (cat, dog, cow, pig, ...)" in said(found["may be given"])
+    assert shlex.split(found["may be given"].rpartition("export with")[2])[3:] == arguments
+
+
+def with_real_body(imported: Imported) -> Imported:
+    """The same with a body of 50 layers, as far as the shapes say."""
+    body = replace(imported.architecture.body, depths=(3, 4, 6, 3), inner_channels=(64, 128, 256, 512))
+    return replace(imported, architecture=replace(imported.architecture, body=body), trained={})
+
+
+def test_shows_the_notes_of_a_preset() -> None:
+    imported = with_real_body(import_weights(tensors_of("maskrcnn-benchmark", "fpn")))
+    name = "test_time_aug/e2e_mask_rcnn_R_50_FPN_1x"
+    (note,) = claims(name).notes
+    decision = decide(Choices(preset=name), imported)
+    assert note in decision.notes
+    assert f"note {note}" in said(of_the_preset(decision))
+
+
+def test_lists_the_presets_of_such_shapes() -> None:
+    imported = with_real_body(import_weights(tensors_of("detectron2", "fpn")))
+    fitting = fitting_presets(imported)
+    assert "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x" in fitting
+    assert "LVISv1-InstanceSegmentation/mask_rcnn_R_50_FPN_1x" in fitting
+    assert not [name for name in fitting if re.search("R_101|C4|DC5|cascade|faster|gn|dconv|cls_agnostic|LSJ", name)]
+    of_coco = replace(imported, architecture=replace(imported.architecture, classes=81))
+    assert "LVISv1-InstanceSegmentation/mask_rcnn_R_50_FPN_1x" not in fitting_presets(of_coco)
+
+
+def test_what_it_says_to_type_is_understood(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    path = trained("caffe2", "fpn").save(folder)
+    assert main(["inspect", str(path), "--format", "caffe2", "--nms-threshold", "0.4"]) == 0
+    command = blocks(capsys.readouterr().out)["may be given"].rpartition("export with")[2]
+    words = shlex.split(command)
+    assert words[:3] == ["python", "-m", "export"]
+    options = parser().parse_args(words[3:])
+    assert (options.checkpoint, options.format, options.nms_threshold) == (str(path), "caffe2", 0.4)
+
+
+def test_what_cannot_be_read_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "broken.pth").write_bytes(b"PK\x03\x04")
+    assert main(["inspect", str(tmp_path / "broken.pth")]) == 2
+    assert capsys.readouterr().err.startswith("error: checkpoint ")
