@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from export.errors import ExportError
 from export.prove.answers import Answer
 
 
@@ -77,7 +78,13 @@ def compare(found: Answer, expected: Answer, tolerance: Tolerance, cut: Cut) -> 
         expected: The framework's.
         tolerance: What makes two detections the same.
         cut: Excuses a detection that only one side kept.
+
+    Raises:
+        ExportError: Only one of them has masks.
     """
+    if (found.masks is None) != (expected.masks is None):
+        with_masks = "the framework" if found.masks is None else "the export"
+        raise ExportError(f"only {with_masks} finds masks: are they of one network?")
     ours, theirs = twins(found, expected)
     pairs = _pairs(_rows(found, ours), _rows(expected, theirs), tolerance)
     lonely = [*_lonely("the framework", expected, theirs), *_lonely("the export", found, ours)]
@@ -85,7 +92,7 @@ def compare(found: Answer, expected: Answer, tolerance: Tolerance, cut: Cut) -> 
     return replace(
         pairs,
         detections=len(expected.scores),
-        apart=(*pairs.apart, *(line for score, line in lonely if score > limit)),
+        apart=(*pairs.apart, *(line for score, line in lonely if not score <= limit)),
         at_threshold=sum(score <= limit for score, _ in lonely),
     )
 

@@ -28,6 +28,7 @@ from export.prove.source import Source, framework_module
 
 # Section and field of our conventions -> the key of its configuration.
 KEYS = {
+    ("body", "stride_in_1x1"): "MODEL.RESNETS.STRIDE_IN_1X1",
     ("preprocessing", "min_size"): "INPUT.MIN_SIZE_TEST",
     ("preprocessing", "max_size"): "INPUT.MAX_SIZE_TEST",
     ("proposals", "anchor_sizes"): "MODEL.ANCHOR_GENERATOR.SIZES",
@@ -80,7 +81,7 @@ def _config(source: Source) -> Any:
     made, name = framework_module("detectron2.config").get_cfg(), source.choices.preset
     zoo = framework_module("detectron2.model_zoo")
     if source.choices.config:
-        made.merge_from_file(str(source.choices.config))
+        made.merge_from_file(str(source.choices.config), allow_unsafe=False)
     elif name is None or name == "detectron2":
         kind = source.imported.architecture.kind
         file = next(file for file, of_kind in BASE_FILES.items() if of_kind == kind)

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from export.errors import ExportError
 from export.prove.answers import Answer
 from export.prove.compared import Cut, Tolerance, compare
 
@@ -115,3 +116,14 @@ def test_nothing_found_by_either_side_is_no_difference() -> None:
 def test_a_network_without_masks_has_none_to_compare() -> None:
     boxes_only = replace(answer(), masks=None)
     assert float(compare(boxes_only, boxes_only, TOLERANCE, CUT).masks.max()) == 0
+
+
+def test_masks_on_one_side_only_are_refused() -> None:
+    with pytest.raises(ExportError, match="only the framework finds masks"):
+        compare(replace(answer(), masks=None), answer(), TOLERANCE, CUT)
+
+
+def test_a_score_of_nan_is_not_on_any_threshold() -> None:
+    broken = replace(rows(answer(), [0]), scores=torch.tensor([float("nan")]))
+    compared = compare(broken, rows(answer(), []), TOLERANCE, CUT)
+    assert (len(compared.apart), compared.at_threshold) == (1, 0)

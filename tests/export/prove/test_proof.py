@@ -15,7 +15,10 @@ from handler.detector import MODEL_FILE
 from handler.model_card import FILE_NAME, ModelCard
 from tests.export.prove.exported import TINY, Exported, exported, reference_framework, shown
 
-NOTHING = Answer(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64), None)
+
+def nothing(picture: torch.Tensor) -> Answer:
+    masks = torch.zeros(0, *picture.shape[:2], dtype=torch.bool)
+    return Answer(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64), masks)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +75,7 @@ def test_fails_where_one_convention_differs(wrong: dict[str, Any], served: Expor
 
 
 def test_a_framework_that_finds_what_the_export_does_not_or_nothing(served: Exported, tmp_path: Path) -> None:
-    silent = Framework("detectron2", "silent", lambda picture: NOTHING)
+    silent = Framework("detectron2", "silent", nothing)
     with pytest.raises(ExportError, match="(?s)of 0 detections .*only the export finds it"):
         prove(silent, served.folder, shown())
     shutil.copy(served.folder / MODEL_FILE, tmp_path)
