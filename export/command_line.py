@@ -83,6 +83,14 @@ def parser() -> argparse.ArgumentParser:
     _add_choices(made)
     made.add_argument("--name", help="name of the model in the URL and of the file (default: that of the checkpoint)")
     made.add_argument("--out", type=Path, default=Path("model_store"), help="folder of the .mar (default: model_store)")
+    made.add_argument(
+        "--prove",
+        type=Path,
+        nargs="*",
+        metavar="PICTURE",
+        help="also run the framework itself (torchvision or detectron2 must be importable) on these pictures, or on "
+        "drawn scenes, and refuse an export that answers otherwise",
+    )
     _add_network_options(made.add_argument_group("as in training; the preset's value if left out"))
     _add_answer_options(made.add_argument_group("answers; the preset's value if left out"))
     _add_serving_options(made.add_argument_group("serving; may be changed later in model-config.yaml"))
@@ -163,7 +171,8 @@ def export_of(options: argparse.Namespace) -> Export:
     found = resolve(options.checkpoint)
     choices = choices_of(options, found.preset)
     name = options.name or (found.published.rpartition("/")[2] if found.published else found.path.stem)
-    return Export(found.path, name, choices, serving, options.out)
+    prove = None if options.prove is None else tuple(options.prove)
+    return Export(found.path, name, choices, serving, options.out, prove)
 
 
 def choices_of(options: argparse.Namespace, preset: str | None = None) -> Choices:
@@ -202,9 +211,19 @@ def _closing(path: Path, proof: Proof) -> str:
 made    {path}, {path.stat().st_size / 1e6:.0f} MB
 proved  {len(proof.cases)} calls in a fresh process gave the model's own {proof.detections} detections;
         largest differences: boxes {worst.boxes:.1g} px, scores {worst.scores:.1g}, masks {worst.masks:.1g};
-        {ran} weights ran too; on {" and ".join(proof.devices)}
+        {ran} weights ran too; on {" and ".join(proof.devices)}{_of_framework(proof)}
 serve   torchserve --start --ncs --model-store {path.parent} --models {path.stem}={path.name} \\
             --ts-config config.properties"""
+
+
+def _of_framework(proof: Proof) -> str:
+    if (source := proof.source_framework) is None:
+        return ""
+    worst = source.largest_differences
+    return f"""
+agrees  with {source.framework} {source.version} on {source.detections} detections in {len(source.pictures)} pictures;
+        largest differences: boxes {worst["boxes"]:.1g} px, scores {worst["scores"]:.1g}, masks {worst["masks"]:.1%};
+        {source.apart} apart, {source.at_threshold} on a threshold, {source.moved_masks} masks a pixel off"""
 
 
 def _count(text: str) -> int:

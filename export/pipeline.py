@@ -10,16 +10,20 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from torch import Tensor
+
 from export import archive, trace
 from export.checkpoint import Checkpoint, load_checkpoint
 from export.choices import Choices, Decision, decide
 from export.description import summary
 from export.model import MaskRCNN
 from export.proof_cases import proof_cases
+from export.prove import Framework, Source, SourceProof, prove, source_framework
+from export.prove.pictures import pictures
 from export.serving import Serving
 from export.verify import Proof, verify
 from export.weights import Imported, import_weights
-from handler.model_card import ModelCard
+from handler.model_card import FILE_NAME, ModelCard
 
 VERSION = "1.0"
 # Packages whose version may change what comes out.
@@ -36,6 +40,7 @@ class Export:
         choices: What the user says of it.
         serving: What goes into ``model-config.yaml``.
         store: Folder of the ``.mar``.
+        prove: Pictures for a proof against the framework itself; none: scenes are drawn; None: no such proof.
     """
 
     checkpoint: Path
@@ -43,6 +48,7 @@ class Export:
     choices: Choices
     serving: Serving
     store: Path
+    prove: tuple[Path, ...] | None = None
 
 
 def run(asked: Export) -> tuple[Path, Proof]:
@@ -59,6 +65,7 @@ def run(asked: Export) -> tuple[Path, Proof]:
         checkpoint = load_checkpoint(asked.checkpoint)
         imported = import_weights(checkpoint.tensors, asked.choices.format)
         decision = decide(asked.choices, imported)
+    source = proof_of_source(asked, Source(checkpoint, imported, asked.choices, decision))
     with step(f"build the model: {summary(imported.architecture)}; conventions: {decision.origin}"):
         model = MaskRCNN(imported.weights, imported.architecture, decision.conventions)
     with TemporaryDirectory(prefix="export-") as scratch:
@@ -68,10 +75,28 @@ def run(asked: Export) -> tuple[Path, Proof]:
             trace.save(trace.trace(model), traced)
         with step("prove the trace in a fresh process: other sizes, batches 1-8, blank pictures, other dtypes"):
             proof = verify(model, traced, proof_cases(imported.architecture, decision.conventions))
+        if source:
+            card = model_card(checkpoint, imported, decision, proof)
+            proof = replace(proof, source_framework=prove_source(*source, card, Path(scratch)))
         with step(f"pack {asked.store / asked.name}.mar"):
             card = model_card(checkpoint, imported, decision, proof)
             archive.stage(staged, traced, card, asked.serving.to_yaml())
             return archive.archive(staged, asked.name, VERSION, asked.store), proof
+
+
+def proof_of_source(asked: Export, source: Source) -> tuple[Framework, dict[str, Tensor]] | None:
+    """The framework of the checkpoint and the pictures for it, where that is asked for: at once, not after minutes."""
+    if asked.prove is None:
+        return None
+    with step(f"build {source.imported.format}'s own model, for the proof"):
+        return source_framework(source), pictures(asked.prove, asked.serving.max_pixels)
+
+
+def prove_source(framework: Framework, shown: dict[str, Tensor], card: ModelCard, folder: Path) -> SourceProof:
+    """Serve pictures from the folder of the trace, and compare."""
+    with step(f"prove it against {framework.name} {framework.version}: {len(shown)} pictures, as they are served"):
+        (folder / FILE_NAME).write_text(card.to_json())
+        return prove(framework, folder, shown)
 
 
 def model_card(checkpoint: Checkpoint, imported: Imported, decision: Decision, proof: Proof) -> ModelCard:

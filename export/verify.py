@@ -17,6 +17,7 @@ from export.comparison import NONE, Differences, compare_answers, largest_differ
 from export.errors import ExportError
 from export.model import MaskRCNN
 from export.proof_cases import Case
+from export.prove.proof import SourceProof
 
 # Weights of these types must run too. How far off their answers are depends on the model: only the form is checked.
 LOW_PRECISION = ("bfloat16", "float16")
@@ -37,6 +38,7 @@ class Proof:
         also_ran: Other dtypes of the weights that gave whole answers.
         devices: Where the trace ran. Off the CPU its features and masks were compared; which detections pass a
             threshold may differ there by rounding.
+        source_framework: What the framework itself says of the same weights, where that was asked for.
     """
 
     cases: tuple[str, ...]
@@ -45,10 +47,11 @@ class Proof:
     tolerance: Differences
     also_ran: tuple[str, ...]
     devices: tuple[str, ...]
+    source_framework: SourceProof | None = None
 
     def as_card(self) -> dict[str, Any]:
-        """The proof as plain values."""
-        return asdict(self)
+        """The proof as plain values; a part that was not asked for is left out."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 def available_gpus() -> tuple[str, ...]:
