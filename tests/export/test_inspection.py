@@ -20,6 +20,8 @@ from tests.export.test_bad_checkpoints import tensors_of
 PLAIN = "Mask R-CNN, ResNet-17 FPN, 5 classes"
 CALLED = {
     "c4": "Mask R-CNN, ResNet-23 C4, 5 classes",
+    "gn": "Mask R-CNN, Wide ResNet-17-2 FPN, 5 classes",
+    "gn_4conv1fc": "Mask R-CNN, Wide ResNet-17-2 FPN, 5 classes",
     "faster_c4": "Faster R-CNN, ResNet-23 C4, 5 classes",
     "dc5": "Mask R-CNN, ResNet-17 DC5, 5 classes",
     "faster": "Faster R-CNN, ResNet-17 FPN, 5 classes",
@@ -53,6 +55,7 @@ NEED = {
     **dict.fromkeys(("gn", "gn_4conv1fc"), "body norm batch (the checkpoint: group)"),
     **dict.fromkeys(("dcn_v1", "dcn_v2", "deform_v1", "deform_v2"), "deformable stages no-no-no-no (the"),
     **dict.fromkeys(("syncbn", "lsj"), "pyramid norm none (the checkpoint: batch)"),
+    "4conv1fc": "box convs 0 (the checkpoint: 4)",
     "cascade": "the checkpoint has 3 box heads in a row",
 }
 
