@@ -12,7 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-import ops
 from export.architecture import Architecture, BoxHead, MaskHead, ProposalHead, Pyramid, ResidualBody
 from export.conventions import TORCHVISION_PREPROCESSING, Conventions
 from export.expected_shapes import expected_shapes
@@ -117,12 +116,12 @@ def keeping(given: Network, canvas: Tensor, sizes: Tensor, wanted: float) -> Net
     model = given.with_background(0.0).model().to(canvas.device, canvas.dtype)
     levels = model.features(canvas)
     proposals, counts = model.proposals(levels, sizes)
-    logits, deltas = model.box_head.logits(proposals, counts, levels[: model.levels])
+    logits, deltas = model.box_logits(proposals, counts, levels[: model.levels])
     low, high = _BIAS_RANGE
     for _ in range(20):
         bias = (low + high) / 2
         shifted = torch.cat([logits[:, :1] + bias, logits[:, 1:]], 1)
-        kept = ops.select_detections(shifted, deltas, proposals, counts, sizes, **model.box_head.selection)[4]
+        kept = model.select(shifted, deltas, proposals, counts, sizes)[4]
         low, high = (bias, high) if float(kept.float().mean()) > wanted else (low, bias)
     return given.with_background(high)
 
