@@ -32,7 +32,7 @@ CONFIG_UNDER = "cfg"
 MOMENTUM_SUFFIX = "_momentum"
 # And blobs that a run did not use: those of the network that it was fine-tuned from.
 PRESERVED_PREFIX = "__preserve__/"
-# What torch.nn.DataParallel and DistributedDataParallel, and torch.compile, put before every name; one inside the other.
+# What DataParallel and DistributedDataParallel, and torch.compile, put before every name; one inside the other.
 WRAPPERS = ("module.", "_orig_mod.")
 # What a pickle may hold beside its arrays, such as the name of its author.
 BARE_VALUES = (str, bytes, int, float, type(None))
