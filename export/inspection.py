@@ -26,6 +26,8 @@ _GUESS = (
     "a guess by the format. If training changed sizes, thresholds, pixel means or where the blocks stride, give its "
     "--preset, its --config or the single options"
 )
+# The builders of torchvision's first published weights give their norms no eps; trained on, they keep that.
+_PUBLISHED = "torchvision-coco-v1"
 
 
 def inspect(path: Path, choices: Choices, arguments: Sequence[str]) -> str:
@@ -97,10 +99,11 @@ def _short(value: Any) -> str:
 
 def _may_be_given(imported: Imported, choices: Choices, decision: Decision, arguments: Sequence[str]) -> str:
     guessed = not (choices.preset or choices.config)
+    presets = likely_presets(imported) if guessed else ""
     rows = {
         "class names": _class_names(imported, decision),
         "conventions": _GUESS if guessed else "as asked",
-        **({"presets": _presets(fitting_presets(imported))} if guessed and imported.format != "torchvision" else {}),
+        **({"presets": presets} if presets else {}),
         "export with": _command(arguments),
     }
     return _block("may be given", iter(rows.items()))
@@ -134,6 +137,15 @@ def fitting_presets(imported: Imported) -> list[str]:
     mine = [name for name in FRAMEWORK_PRESETS if framework_of(preset_format(name)) == framework]
     exact = [name for name in mine if _fits(claims(name), imported)]
     return exact or [name for name in mine if _fits(replace(claims(name), classes=None), imported)]
+
+
+def likely_presets(imported: Imported) -> str:
+    """Which presets may be meant where none was named; empty where there is no other."""
+    if imported.format != "torchvision":
+        return _presets(fitting_presets(imported))
+    if not _fits(replace(claims(_PUBLISHED), classes=None), imported):
+        return ""
+    return f"{_PUBLISHED} where training began with torchvision's published weights, whose norms have an eps of 0"
 
 
 def _fits(claimed: Claims, imported: Imported) -> bool:
