@@ -12,6 +12,7 @@ from torch import Tensor
 from export.agreement import check_claims
 from export.choices import Choices, decide
 from export.description import summary
+from export.download.zoo import MODELS, Published
 from export.errors import ExportError
 from export.kinds import Format
 from export.model.detector import check_conventions
@@ -19,7 +20,6 @@ from export.model.layers import Layers
 from export.model.proposals import ProposalNetwork
 from export.presets import PRESETS, claims, preset, preset_format
 from export.weights import Imported, import_weights
-from export.zoo import MODELS, Published
 from tests.export.named_networks import FAMILIES, FASTER_TORCHVISION, NAMED, OWN_TORCHVISION, Network
 
 USED = [
