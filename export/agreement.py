@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import fields
 
-from export.architecture import Architecture, BoxHead, Norm, ResidualBody
+from export.architecture import Architecture, BoxHead, Norm, ResidualBody, offset_groups
 from export.configs.claims import Claims
 from export.conventions import Conventions, Proposals
 from export.description import layer_count
@@ -47,8 +47,7 @@ def _said(value: object) -> str:
 def claims_of(a: Architecture) -> Claims:
     """An architecture in the words of a config; None where a config says nothing of it."""
     body = a.body if isinstance(a.body, ResidualBody) else None
-    offsets = [count for count in body.offsets if count] if body else []
-    modulated = bool(offsets) and offsets[0] % 27 == 0
+    moving = [offset_groups(count) for count in body.offsets if count] if body else []
     return Claims(
         kind=a.kind,
         depth=layer_count(body) if body else None,
@@ -59,8 +58,8 @@ def claims_of(a: Architecture) -> Claims:
         rpn_convs=len(a.proposals.convs),
         anchors_per_cell=a.proposals.anchors,
         deformable_stages=tuple(bool(count) for count in body.offsets) if body else None,
-        modulated=modulated if offsets else None,
-        deformable_groups=offsets[0] // (27 if modulated else 18) if offsets else None,
+        modulated=moving[0][1] if moving else None,
+        deformable_groups=moving[0][0] if moving else None,
         classes=a.classes - 1,
         box_heads=a.box.cascade,
         box_pool=a.box.side or None,

@@ -9,6 +9,19 @@ from export.kinds import Kind
 Norm = Literal["none", "batch", "group"]
 """``batch`` has statistics of its own (frozen, synchronised or not: in inference they are one)."""
 
+# Outputs of the convolution that moves a 3x3 kernel, for each deformable group: x and y of each of its nine samples; in
+# version 2 also the weight of each.
+OFFSETS, WEIGHTED_OFFSETS = 18, 27
+
+
+def offset_groups(outputs: int) -> tuple[int, bool]:
+    """Deformable groups of a convolution of so many outputs, and whether the samples are weighted (version 2).
+
+    54 could be three groups of version 1, too; but three share no number of channels that a ResNet has.
+    """
+    weighted = outputs % WEIGHTED_OFFSETS == 0
+    return outputs // (WEIGHTED_OFFSETS if weighted else OFFSETS), weighted
+
 
 @dataclass(frozen=True)
 class ResidualBody:
@@ -22,8 +35,8 @@ class ResidualBody:
         inner_channels: Channels of the 3x3 convolutions of each stage.
         groups: Groups of the 3x3 convolutions (ResNeXt).
         norm: Behind every convolution.
-        offsets: Outputs of the convolutions that move the 3x3 kernels of each stage; 0 where they stay in place. 18
-            for every deformable group, and 9 more where the samples are weighted (version 2).
+        offsets: Outputs of the convolutions that move the 3x3 kernels of each stage (see ``offset_groups``); 0 where
+            they stay in place.
     """
 
     block: Literal["basic", "bottleneck"]

@@ -23,16 +23,17 @@ from export.reading.torch_pickle import TensorRecord
 Container = Literal["torch", "pickle"]
 
 # Training scripts save the weights beside the optimiser's state; these are the names they use: Detectron2,
-# maskrcnn-benchmark and torchvision "model", Lightning "state_dict", pycls "model_state", Caffe2 "blobs".
-NESTED_UNDER = ("model", "state_dict", "model_state", "blobs")
+# maskrcnn-benchmark and torchvision "model", Lightning "state_dict", PyTorch's tutorials "model_state_dict", pycls
+# "model_state", Caffe2 "blobs".
+NESTED_UNDER = ("model", "state_dict", "model_state_dict", "model_state", "blobs")
 # Where Caffe2's Detectron keeps its configuration, as yaml.
 CONFIG_UNDER = "cfg"
 # Caffe2 keeps the optimiser's state among the weights.
 MOMENTUM_SUFFIX = "_momentum"
 # And blobs that a run did not use: those of the network that it was fine-tuned from.
 PRESERVED_PREFIX = "__preserve__/"
-# What torch.nn.DataParallel and DistributedDataParallel put before every name.
-PARALLEL_PREFIX = "module."
+# What DataParallel and DistributedDataParallel, and torch.compile, put before every name; one inside the other.
+WRAPPERS = ("module.", "_orig_mod.")
 # What a pickle may hold beside its arrays, such as the name of its author.
 BARE_VALUES = (str, bytes, int, float, type(None))
 LOOKED_FOR = f"the weights are looked for at the top level and under {', '.join(NESTED_UNDER)}"
@@ -67,7 +68,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             dictionary of weights, bare or nested under one of ``NESTED_UNDER``.
 
     Returns:
-        The tensors, with one ``module.`` prefix removed where every name has it, without the optimiser's state.
+        The tensors, less the prefix of each of ``WRAPPERS`` where every name has it, without the optimiser's state.
 
     Raises:
         ExportError: The file cannot be opened, is no checkpoint, holds more than tensors, or holds no weights.
@@ -94,7 +95,7 @@ def _read(file: BufferedReader, path: Path) -> Checkpoint:
     # A pickle's outline holds its arrays; for what torch.save wrote it has only shown that they may be read.
     values = weights if kind == "pickle" else _unwrap(torch_file.load(file))[0]
     return Checkpoint(
-        tensors=_without_parallel_prefix({name: _tensor(values.pop(name)) for name in names}),
+        tensors=_unwrapped_names({name: _tensor(values.pop(name)) for name in names}),
         file_name=path.name,
         sha256=_sha256(file),
         nested_under=nested_under,
@@ -153,10 +154,11 @@ def _tensor(value: Any) -> Tensor:
     return to_tensor(value.array if isinstance(value, ArrayRecord) else np.asarray(value))
 
 
-def _without_parallel_prefix(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    if not all(name.startswith(PARALLEL_PREFIX) for name in tensors):
-        return tensors
-    return {name.removeprefix(PARALLEL_PREFIX): tensor for name, tensor in tensors.items()}
+def _unwrapped_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    for prefix in (*WRAPPERS, *WRAPPERS[:1]):  # what was compiled may have been parallel before, or become so
+        if all(name.startswith(prefix) for name in tensors):
+            tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+    return tensors
 
 
 def _config(outline: dict[Any, Any]) -> str | None:

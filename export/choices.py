@@ -10,8 +10,8 @@ from export.architecture import MobileNetBody
 from export.class_names import fitting_class_names, read_class_names
 from export.conventions import Conventions
 from export.errors import ExportError
-from export.kinds import Format
-from export.presets import claims, config_claims, config_conventions, default_preset, preset, preset_format
+from export.kinds import Format, framework_of
+from export.presets import claims, config_claims, config_conventions, preset, preset_format
 from export.trained_values import check_trained_anchors, with_trained_pixels
 from export.weights import Imported
 
@@ -78,7 +78,7 @@ def _given(choices: Choices, imported: Imported) -> tuple[Conventions, str, tupl
     network. A config is of this very training.
     """
     a = imported.architecture
-    framework = shared_conventions(imported.format)
+    framework = framework_of(imported.format)
     if choices.config and choices.preset:
         raise ExportError("give --config or --preset, not both: each says how the model was trained")
     if choices.config:
@@ -87,7 +87,7 @@ def _given(choices: Choices, imported: Imported) -> tuple[Conventions, str, tupl
         made = config_conventions(choices.config, framework, a.kind)
         return made, f"config {choices.config.name}", claimed.notes
     name = choices.preset or _default_preset(imported)
-    if shared_conventions(preset_format(name)) != framework:
+    if framework_of(preset_format(name)) != framework:
         raise ExportError(
             f"preset {name} is of {preset_format(name)}, but the checkpoint is one of {imported.format}; "
             "choose a preset of that, or say --format if the names of its weights were changed"
@@ -101,12 +101,7 @@ def _given(choices: Choices, imported: Imported) -> tuple[Conventions, str, tupl
     return made, f"preset {name}{'' if choices.preset else ', by default'}", notes
 
 
-def shared_conventions(format_: Format) -> Format:
-    """The framework whose conventions a checkpoint follows."""
-    return "maskrcnn-benchmark" if format_ == "caffe2" else format_
-
-
 def _default_preset(imported: Imported) -> str:
     if isinstance(imported.architecture.body, MobileNetBody):
         return "torchvision-mobilenet-v3-large"
-    return default_preset(imported.format)
+    return framework_of(imported.format)

@@ -112,8 +112,12 @@ def _is_background(name: str) -> bool:
     return name.strip(" _").lower() == "background"
 
 
+def fitting_class_lists(classes: int) -> list[str]:
+    """Built-in lists for so many classes, background included, which only one of the lists has."""
+    return [name for name in class_list_names() if len(class_list(name)) == classes - (name != "coco-by-id")]
+
+
 def _likely_cause(classes: int) -> str:
-    fitting = [name for name in class_list_names() if len(class_list(name)) == classes - (name != "coco-by-id")]
-    if fitting:
+    if fitting := fitting_class_lists(classes):
         return f"the built-in list {' or '.join(fitting)} has as many: --labels {fitting[0]}"
     return "it was trained on other classes than these: give its own names with --labels, one a line"

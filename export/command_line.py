@@ -33,7 +33,7 @@ answers like the original in a fresh process, on sizes and batches it was not tr
 PRESETS_HELP = """\
 presets (without one: the first of the checkpoint's framework):
   torchvision                  a training of your own with torchvision's defaults (norm eps 1e-5)
-  torchvision-coco-v1, -v2     the published weights (v1: norm eps 0), 91 COCO names
+  torchvision-coco-v1, -v2     the published weights (v1: norm eps 0), 91 COCO names; v1 for those trained on from, too
   detectron2                   Detectron2's defaults for the FPN, C4 or DC5 that the keys show
   maskrcnn-benchmark           its defaults, suppressing as on a GPU (IoU above the threshold)
   maskrcnn-benchmark-cpu       the same as on a CPU (at or above it)

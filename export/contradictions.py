@@ -1,12 +1,10 @@
 """Refuses weights whose shapes no network has, in words that lead to the key that is wrong."""
 
-from export.architecture import Architecture, ResidualBody
+from export.architecture import OFFSETS, WEIGHTED_OFFSETS, Architecture, ResidualBody, offset_groups
 from export.errors import ExportError
 from export.names.spelling import Spelling
 
 REPLACED = "heads replaced for another number of classes must all be replaced together"
-# Channels of the offsets of one deformable group: x and y of each of the kernel's nine samples; a weight too.
-_OFFSETS, _WEIGHTED = 18, 27
 
 
 def check_outputs(a: Architecture, spelling: Spelling) -> None:
@@ -50,14 +48,14 @@ def check_body(a: Architecture, spelling: Spelling) -> None:
             )
         if not _may_move(offsets, inner):
             raise ExportError(
-                f"misshapen key {spelling.foreign(name + '.offset.weight')}: expected {_OFFSETS} outputs for each "
-                f"deformable group ({_WEIGHTED} in version 2), and as many groups as divide its {inner} channels, "
-                f"found {offsets}; only deformable 3x3 convolutions are supported"
+                f"misshapen key {spelling.foreign(name + '.offset.weight')}: expected {OFFSETS} outputs for each "
+                f"deformable group ({WEIGHTED_OFFSETS} in version 2), and as many groups as divide its {inner} "
+                f"channels, found {offsets}; only deformable 3x3 convolutions are supported"
             )
 
 
 def _may_move(offsets: int, channels: int) -> bool:
     """Whether so many outputs can move the kernels over so many channels."""
-    each = _WEIGHTED if offsets % _WEIGHTED == 0 else _OFFSETS
-    groups, rest = divmod(offsets, each)
-    return not rest and (groups == 0 or channels % groups == 0)
+    groups, weighted = offset_groups(offsets)
+    whole = offsets == groups * (WEIGHTED_OFFSETS if weighted else OFFSETS)
+    return whole and (groups == 0 or channels % groups == 0)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from export.architecture import Architecture, BoxHead, MaskHead, MobileNetBody, ResidualBody
+from export.architecture import Architecture, BoxHead, MaskHead, MobileNetBody, ResidualBody, offset_groups
 
 
 def summary(a: Architecture) -> str:
@@ -47,7 +47,7 @@ def _body_details(body: ResidualBody | MobileNetBody) -> str:
         return ", batch norms"
     norm = {"batch": "batch norms", "group": "group norms", "none": "no norms"}[body.norm]
     deformable = [f"res{stage + 2}" for stage, offsets in enumerate(body.offsets) if offsets]
-    version = 2 if any(offsets % 27 == 0 and offsets for offsets in body.offsets) else 1
+    version = 2 if any(offset_groups(offsets)[1] for offsets in body.offsets if offsets) else 1
     moved = f", deformable (version {version}) in {', '.join(deformable)}" if deformable else ""
     return f", blocks {'-'.join(map(str, body.depths))}, {norm}{moved}"
 

@@ -9,11 +9,12 @@ from typing import Any
 
 from export.agreement import check_claims
 from export.checkpoint import Checkpoint, load_checkpoint
-from export.choices import Choices, Decision, decide, shared_conventions
-from export.class_names import class_list, class_list_names
+from export.choices import Choices, Decision, decide
+from export.class_names import fitting_class_lists
 from export.configs.claims import Claims
 from export.description import details, summary
 from export.errors import ExportError
+from export.kinds import framework_of
 from export.presets import FRAMEWORK_PRESETS, claims, preset_format
 from export.weights import Imported, import_weights
 
@@ -25,6 +26,8 @@ _GUESS = (
     "a guess by the format. If training changed sizes, thresholds, pixel means or where the blocks stride, give its "
     "--preset, its --config or the single options"
 )
+# The builders of torchvision's first published weights give their norms no eps; trained on, they keep that.
+_PUBLISHED = "torchvision-coco-v1"
 
 
 def inspect(path: Path, choices: Choices, arguments: Sequence[str]) -> str:
@@ -96,10 +99,11 @@ def _short(value: Any) -> str:
 
 def _may_be_given(imported: Imported, choices: Choices, decision: Decision, arguments: Sequence[str]) -> str:
     guessed = not (choices.preset or choices.config)
+    presets = likely_presets(imported) if guessed else ""
     rows = {
         "class names": _class_names(imported, decision),
         "conventions": _GUESS if guessed else "as asked",
-        **({"presets": _presets(fitting_presets(imported))} if guessed and imported.format != "torchvision" else {}),
+        **({"presets": presets} if presets else {}),
         "export with": _command(arguments),
     }
     return _block("may be given", iter(rows.items()))
@@ -119,8 +123,7 @@ def _class_names(imported: Imported, decision: Decision) -> str:
     shown = f"{', '.join(decision.class_names[:4])}{', ...' if len(decision.class_names) > 4 else ''}"
     if decision.conventions.class_names is not None:
         return f"known ({shown})"
-    classes = imported.architecture.classes - 1
-    lists = [name for name in class_list_names() if len(class_list(name)) == classes + (name == "coco-by-id")]
+    lists = fitting_class_lists(imported.architecture.classes)
     known = f"; the built-in list {' or '.join(lists)} has as many" if lists else ""
     return f"not known, so labels are called {shown}; --labels FILE gives them{known}"
 
@@ -130,10 +133,19 @@ def fitting_presets(imported: Imported) -> list[str]:
 
     Those of as many classes; if there are none, whatever their classes.
     """
-    framework = shared_conventions(imported.format)
-    mine = [name for name in FRAMEWORK_PRESETS if shared_conventions(preset_format(name)) == framework]
+    framework = framework_of(imported.format)
+    mine = [name for name in FRAMEWORK_PRESETS if framework_of(preset_format(name)) == framework]
     exact = [name for name in mine if _fits(claims(name), imported)]
     return exact or [name for name in mine if _fits(replace(claims(name), classes=None), imported)]
+
+
+def likely_presets(imported: Imported) -> str:
+    """Which presets may be meant where none was named; empty where there is no other."""
+    if imported.format != "torchvision":
+        return _presets(fitting_presets(imported))
+    if not _fits(replace(claims(_PUBLISHED), classes=None), imported):
+        return ""
+    return f"{_PUBLISHED} where training began with torchvision's published weights, whose norms have an eps of 0"
 
 
 def _fits(claimed: Claims, imported: Imported) -> bool:

@@ -6,7 +6,6 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from export.class_names import class_list
 from export.configs import detectron2, detectron2_names, maskrcnn_benchmark, maskrcnn_benchmark_names, torchvision
 from export.configs.claims import Claims
 from export.configs.config import Config, Values
@@ -14,9 +13,7 @@ from export.configs.detectron2_values import BASE_FILES
 from export.configs.yaml_file import read_yaml
 from export.conventions import Boxes, Conventions
 from export.errors import ExportError
-from export.kinds import Format, Kind
-
-COCO_BY_ID = class_list("coco-by-id")
+from export.kinds import Format, Kind, framework_of
 
 
 @dataclass(frozen=True)
@@ -49,7 +46,6 @@ _MASKRCNN_BENCHMARK = _Framework(
 )
 _FRAMEWORKS: dict[Format, _Framework] = {
     "maskrcnn-benchmark": _MASKRCNN_BENCHMARK,
-    "caffe2": _MASKRCNN_BENCHMARK,
     "detectron2": _DETECTRON2,
 }
 # What a framework does where nothing is known but the kind of network. -cpu: suppressed at the threshold too.
@@ -112,7 +108,7 @@ def preset(name: str, kind: Kind) -> Conventions:
     if name in torchvision.CONVENTIONS:
         _check_kind(name, "fpn", kind)
         return torchvision.CONVENTIONS[name]
-    framework = _FRAMEWORKS[preset_format(name)]
+    framework = _FRAMEWORKS[framework_of(preset_format(name))]
     config = framework.config(name, framework.family(kind) if name in _FAMILIES else framework.named[name])
     _check_kind(name, framework.kind(config), kind)
     made = framework.conventions(config)
@@ -137,11 +133,6 @@ def preset_format(name: str) -> Format:
     return "caffe2" if name.startswith("caffe2/") else "maskrcnn-benchmark"
 
 
-def default_preset(format: Format) -> str:
-    """The preset of a format where the user names none."""
-    return "maskrcnn-benchmark" if format == "caffe2" else format
-
-
 def claims(name: str) -> Claims:
     """What a preset says of the network's shapes.
 
@@ -153,7 +144,7 @@ def claims(name: str) -> Claims:
         return torchvision.CLAIMS[name]
     if name in _FAMILIES:
         return _FAMILY_CLAIMS
-    framework = _FRAMEWORKS[preset_format(name)]
+    framework = _FRAMEWORKS[framework_of(preset_format(name))]
     return framework.claims(framework.config(name, framework.named[name]))
 
 
@@ -188,9 +179,9 @@ def config_claims(path: Path, format: Format) -> Claims:
 def _framework_of(path: Path, format: Format) -> _Framework:
     if path.suffix == ".py":
         raise ExportError(f"config {path} is Python code, which is not run; give a .yaml, a --preset or single options")
-    if format not in _FRAMEWORKS:
+    if framework_of(format) not in _FRAMEWORKS:
         raise ExportError(f"{format} has no configuration files; leave {path} out, give a --preset or single options")
-    return _FRAMEWORKS[format]
+    return _FRAMEWORKS[framework_of(format)]
 
 
 def _read_config(path: Path, framework: _Framework) -> Config:
@@ -200,7 +191,7 @@ def _read_config(path: Path, framework: _Framework) -> Config:
 def _built_in_base(base: str, framework: _Framework) -> Values | None:
     if framework is _DETECTRON2 and Path(base).name in BASE_FILES:
         return framework.family(BASE_FILES[Path(base).name])
-    path = "/" + _plain(Path(base).as_posix())
+    path = "/" + plain_name(Path(base).as_posix())
     by_folder = [values for name, values in framework.named.items() if path.endswith(f"/{name}")]
     by_name = [values for name, values in framework.named.items() if Path(name).name == Path(path).name]
     # One file name stands in several folders there: without its folder it must mean the same in all.
@@ -214,7 +205,7 @@ def _check_kind(name: str, has: Kind, kind: Kind) -> None:
 
 
 def _known(name: str) -> str:
-    plain = _plain(name)
+    plain = plain_name(name)
     if plain in PRESETS:
         return plain
     for pattern, reason in _REFUSED:
@@ -227,7 +218,8 @@ def _known(name: str) -> str:
     raise ExportError(f"preset {name!r} is not known; {known}")
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """The name of a framework's config without its extension."""
     for extension in (".yaml", ".yml", ".py"):
         name = name.removesuffix(extension)
     return name

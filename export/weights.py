@@ -20,6 +20,8 @@ from export.shapes import MIXED, read_architecture
 _TRAINED = "trained."
 # Canonical names of the layers whose size is the number of classes.
 _OF_CLASSES = re.compile(r"box\.\d+\.(scores|deltas)\.|mask\.logits\.")
+# Those that see the pictures: with depth or infrared beside the colours a stem has more inputs, of grey pictures one.
+_OF_COLOURS = re.compile(r"body\.(stem|layer0\.conv)\.weight")
 
 
 @dataclass(frozen=True)
@@ -90,8 +92,16 @@ def _check_shape(spelling: Spelling, name: str, found: tuple[int, ...], expected
     if found != expected:
         raise ExportError(
             f"misshapen key {spelling.foreign(name)}: expected {expected}, found {found}; "
-            f"{REPLACED if _OF_CLASSES.match(name) else MIXED}"
+            f"{_likely_cause(name, found, expected)}"
         )
+
+
+def _likely_cause(name: str, found: tuple[int, ...], expected: tuple[int, ...]) -> str:
+    if _OF_CLASSES.match(name):
+        return REPLACED
+    if _OF_COLOURS.match(name) and found == (expected[0], *found[1:2], *expected[2:]):
+        return f"only pictures of three colours can be served, not of {found[1]} channels"
+    return MIXED
 
 
 def check_values(foreign: Callable[[str], str], name: str, tensor: Tensor) -> None:

@@ -4,11 +4,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from export import zoo
-from export.download import cache
+from export.download import cache, zoo
 from export.download.named import resolve
+from export.download.zoo import Published
 from export.errors import ExportError
-from export.zoo import Published
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from export.download.zoo import Checksum, Published
 from export.errors import ExportError
-from export.zoo import Checksum, Published
 
 _READ_AT_ONCE = 1 << 20
 

@@ -4,14 +4,13 @@ import errno
 from dataclasses import dataclass
 from pathlib import Path
 
-from export import zoo
-from export.download import cache
+from export.download import cache, zoo
 from export.download.cache import say
 from export.download.failures import DownloadError
 from export.download.progress import Progress
 from export.download.transfer import Partial, Patience, transfer
+from export.download.zoo import Published
 from export.errors import ExportError
-from export.zoo import Published
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 LIST = "python -m export.download"

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import ops
+from export.architecture import OFFSETS, offset_groups
 from export.conventions import Body
-from export.errors import ExportError
 
 Weights = Mapping[str, Tensor]
 Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
@@ -35,14 +35,13 @@ class GroupNorm(nn.Module):
 
 
 class DeformableConv(nn.Module):
-    """A convolution whose samples move, and are weighted in version 2, by what another convolution says."""
+    """A 3x3 convolution whose samples move, and are weighted in version 2, by what another convolution says."""
 
     def __init__(self, conv: nn.Conv2d, offset: nn.Conv2d) -> None:
         super().__init__()
         self.conv, self.offset = conv, offset
-        area = conv.kernel_size[0] * conv.kernel_size[1]
-        self.coordinates = 2 * area * max(1, offset.out_channels // (3 * area))
-        self.weighted = offset.out_channels % (3 * area) == 0
+        groups, self.weighted = offset_groups(offset.out_channels)
+        self.coordinates = OFFSETS * groups
         self.grid = {"stride": conv.stride[0], "padding": int(conv.padding[0]), "dilation": conv.dilation[0]}
 
     def forward(self, features: Tensor) -> Tensor:
@@ -113,12 +112,8 @@ class Layers:
         norm = f"{name}.norm"
         if f"{norm}.weight" not in self._weights or f"{norm}.mean" in self._weights:
             return layer
-        weight, bias, groups = self._weights[f"{norm}.weight"], self._weights[f"{norm}.bias"], self._rules.norm_groups
-        if len(weight) % groups:
-            raise ExportError(
-                f"the group norm of {name} has {len(weight)} channels, which {groups} groups do not divide"
-            )
-        return nn.Sequential(layer, GroupNorm(weight, bias, groups, self._rules.group_norm_eps))
+        weight, bias = self._weights[f"{norm}.weight"], self._weights[f"{norm}.bias"]
+        return nn.Sequential(layer, GroupNorm(weight, bias, self._rules.norm_groups, self._rules.group_norm_eps))
 
 
 def norm_as_affine(weights: Weights, norm: str, eps: float) -> tuple[Tensor, Tensor]:

@@ -23,6 +23,7 @@ from export.agreement import claims_of
 from export.configs.detectron2_names import NAMED
 from export.configs.detectron2_values import BASE_FILES
 from export.errors import ExportError
+from export.presets import plain_name
 from export.prove.answers import Answer, Framework
 from export.prove.source import Source, framework_module
 
@@ -88,15 +89,11 @@ def _config(source: Source) -> Any:
         made = zoo.get_config(file)
         made.merge_from_list([part for key, value in _of_shapes(source) for part in (key, value)])
     elif name.startswith("new_baselines/"):  # Python code there, for which the preset has the keys
-        made.merge_from_list([part for key, value in NAMED[_plain(name)].items() for part in (key, value)])
+        made.merge_from_list([part for key, value in NAMED[plain_name(name)].items() for part in (key, value)])
     else:
-        made = zoo.get_config(f"{_plain(name)}.yaml")
+        made = zoo.get_config(f"{plain_name(name)}.yaml")
     made.MODEL.DEVICE = "cpu"
     return made
-
-
-def _plain(name: str) -> str:
-    return name.removesuffix(".yaml").removesuffix(".py")
 
 
 def _of_shapes(source: Source) -> Iterator[tuple[str, Any]]:

@@ -406,3 +406,18 @@ def test_group_norms_that_the_groups_do_not_divide() -> None:
     conventions = preset("Misc/mask_rcnn_R_50_FPN_3x_gn", "fpn").with_options("body", norm_groups=5)
     with pytest.raises(ExportError, match=r"the checkpoint's group norm of body\.stem has 32 channels, which 5 groups"):
         check_conventions(architecture, conventions)
+
+
+@pytest.mark.parametrize(
+    ("framework", "variant", "stem"),
+    [
+        (TORCHVISION, "v1", "backbone.body.conv1.weight"),
+        (TORCHVISION, "mobilenet_v3_large", "backbone.body.0.0.weight"),
+        (CAFFE2, "fpn", "conv1_w"),
+    ],
+)
+@pytest.mark.parametrize("channels", [1, 4])
+def test_pictures_of_other_than_three_colours(framework: str, variant: str, stem: str, channels: int) -> None:
+    tensors = changed(tensors_of(framework, variant), {stem: lambda kernel: kernel[:, :1].repeat(1, channels, 1, 1)})
+    with pytest.raises(ExportError, match=rf"key {stem}: .* three colours can be served, not of {channels} channels"):
+        import_weights(tensors)

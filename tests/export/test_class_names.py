@@ -4,7 +4,8 @@ import pytest
 
 from export.class_names import class_list, class_list_names, fitting_class_names, read_class_names
 from export.errors import ExportError
-from export.presets import COCO_BY_ID
+
+COCO_BY_ID = class_list("coco-by-id")
 
 
 @pytest.mark.parametrize(

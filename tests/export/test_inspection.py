@@ -10,11 +10,13 @@ import torch
 
 from export.choices import Choices, decide
 from export.command_line import main, parser
-from export.inspection import fitting_presets, of_the_preset
+from export.inspection import fitting_presets, likely_presets, of_the_preset
 from export.presets import claims
 from export.weights import Imported, import_weights
 from tests.export.frameworks import NETWORKS, trained
+from tests.export.named_networks import NAMED
 from tests.export.test_bad_checkpoints import tensors_of
+from tests.export.test_named_networks import imported
 
 # What the network is called, where it is not a plain Mask R-CNN with an FPN.
 PLAIN = "Mask R-CNN, ResNet-17 FPN, 5 classes"
@@ -160,3 +162,8 @@ def test_what_cannot_be_read_is_an_error(tmp_path: Path, capsys: pytest.CaptureF
     (tmp_path / "broken.pth").write_bytes(b"PK\x03\x04")
     assert main(["inspect", str(tmp_path / "broken.pth")]) == 2
     assert capsys.readouterr().err.startswith("error: checkpoint ")
+
+
+def test_torchvisions_norms_without_eps_are_not_seen_in_a_file() -> None:
+    assert likely_presets(imported(NAMED["torchvision-coco-v1"])).startswith("torchvision-coco-v1 where training began")
+    assert not likely_presets(imported(NAMED["torchvision-coco-v2"]))

@@ -6,7 +6,6 @@ from torch import nn
 
 from export.architecture import Architecture, ResidualBody
 from export.conventions import Body, Proposals
-from export.errors import ExportError
 from export.model import body
 from export.model.anchors import cell_anchors
 from export.model.layers import Layers
@@ -74,14 +73,3 @@ def test_window_anchors_are_maskrcnn_benchmarks() -> None:
     first = cell_anchors(Proposals(anchor_rounding="windows"), STRIDES)[0]
     assert first[0].tolist() == [-22.0, -10.0, 25.0, 13.0]
     assert first[1].tolist() == [-14.0, -14.0, 17.0, 17.0]
-
-
-def test_a_group_norm_needs_groups_of_whole_channels() -> None:
-    weights = {
-        "conv.weight": torch.ones(48, 3, 1, 1),
-        "conv.norm.weight": torch.ones(48),
-        "conv.norm.bias": torch.ones(48),
-    }
-    assert Layers(weights, Body(norm_groups=16)).conv("conv")
-    with pytest.raises(ExportError, match="the group norm of conv has 48 channels, which 32 groups do not divide"):
-        Layers(weights, Body(norm_groups=32)).conv("conv")

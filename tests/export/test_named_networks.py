@@ -12,6 +12,7 @@ from torch import Tensor
 from export.agreement import check_claims
 from export.choices import Choices, decide
 from export.description import summary
+from export.download.zoo import MODELS, Published
 from export.errors import ExportError
 from export.kinds import Format
 from export.model.detector import check_conventions
@@ -19,7 +20,6 @@ from export.model.layers import Layers
 from export.model.proposals import ProposalNetwork
 from export.presets import PRESETS, claims, preset, preset_format
 from export.weights import Imported, import_weights
-from export.zoo import MODELS, Published
 from tests.export.named_networks import FAMILIES, FASTER_TORCHVISION, NAMED, OWN_TORCHVISION, Network
 
 USED = [
@@ -53,7 +53,8 @@ def test_a_preset_fits_its_network(name: str, network: Network) -> None:
     ProposalNetwork(Layers(found.weights, decision.conventions.body), found.architecture, decision.conventions)
     background_last = network.format == "detectron2"
     assert len(decision.class_names) == found.architecture.classes - background_last
-    assert not decision.notes  # nothing that the checkpoint carries along is another than the preset's
+    # Nothing that the checkpoint carries along is another than the preset's.
+    assert decision.notes == claims(name).notes
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
@@ -117,9 +118,10 @@ def accepts(name: str, network: Network) -> bool:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_family_refuses_what_began_otherwise(family: str) -> None:
-    """ResNeXts and group norms stride elsewhere, so their rules need a name."""
+    """ResNeXts, normed heads, deformable convolutions and the new baselines stride elsewhere: they need a name."""
+    began_otherwise = re.compile("X_101|X-152|X_152|gn_baselines|_gn$|dconv|syncbn|_LSJ$|^torchvision-coco-v2$")
     refused = [name for name, network in NAMED.items() if not accepts(family, network)]
-    assert refused == [name for name in NAMED if re.search("X_101|X-152|X_152|gn_baselines|_gn$", name)]
+    assert refused == [name for name in NAMED if began_otherwise.search(name)]
 
 
 def host_format(model: Published) -> Format:

@@ -6,8 +6,8 @@ import pytest
 
 from export.class_names import class_list
 from export.errors import ExportError
-from export.kinds import Format
-from export.presets import PRESETS, claims, default_preset, preset, preset_format
+from export.kinds import Format, framework_of
+from export.presets import PRESETS, claims, preset, preset_format
 
 COCO, COCO_BY_ID, VOC = class_list("coco"), class_list("coco-by-id"), class_list("voc")
 
@@ -117,4 +117,4 @@ def test_a_family_has_the_kinds_of_its_framework() -> None:
 )
 def test_a_preset_is_for_a_format(name: str, format: Format) -> None:
     assert preset_format(name) == format
-    assert preset(default_preset(format), "fpn")
+    assert preset(framework_of(format), "fpn")

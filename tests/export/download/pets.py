@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from export import zoo
-from export.download import cache, named
+from export.download import cache, named, zoo
 from export.download.transfer import Patience
-from export.zoo import Checksum, Published
+from export.download.zoo import Checksum, Published
 
 CONTENT = random.Random(0).randbytes(700_000)  # more than two reads
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

@@ -6,8 +6,8 @@ import pytest
 
 from export.download import Resolved, cache, named
 from export.download.__main__ import main
+from export.download.zoo import Checksum
 from export.errors import ExportError
-from export.zoo import Checksum
 from tests.export.download.file_server import Shelf
 from tests.export.download.pets import CONTENT, HASTE, MD5, SHA256, Publish, fetch, left_beside
 

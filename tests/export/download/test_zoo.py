@@ -5,8 +5,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from export import zoo
-from export.zoo import MODELS, Checksum, Published
+from export.download import zoo
+from export.download.zoo import MODELS, Checksum, Published
 
 ENDINGS = {"download.pytorch.org": ".pth", "dl.fbaipublicfiles.com": ".pkl"}
 each_model = pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
