@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from export.architecture import Architecture, BoxHead, MaskHead, ProposalHead, Pyramid, ResidualBody
 from export.conventions import TORCHVISION_PREPROCESSING, Conventions
-from export.expected_shapes import expected_shapes
 from export.model import MaskRCNN
+from export.network.architecture import Architecture, BoxHead, MaskHead, ProposalHead, Pyramid, ResidualBody
+from export.network.expected_shapes import expected_shapes
 
 # torchvision's maskrcnn_resnet50_fpn.
 R50 = Architecture(

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import fields
 
-from export.architecture import Architecture, BoxHead, Norm, ResidualBody, offset_groups
 from export.configs.claims import Claims
 from export.conventions import Conventions, Proposals
-from export.description import layer_count
 from export.errors import ExportError
-from export.expected_shapes import expected_shapes
+from export.network.architecture import Architecture, BoxHead, Norm, ResidualBody, offset_groups
+from export.network.description import layer_count
+from export.network.expected_shapes import expected_shapes
 
 
 def check_claims(claims: Claims, architecture: Architecture, origin: str) -> None:

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from export.agreement import check_claims, check_conventions
-from export.architecture import MobileNetBody
 from export.class_names import fitting_class_names, read_class_names
 from export.conventions import Conventions
 from export.errors import ExportError
 from export.kinds import Format, framework_of
+from export.network.architecture import MobileNetBody
+from export.network.weights import Imported
 from export.presets import claims, config_claims, config_conventions, preset, preset_format
 from export.trained_values import check_trained_anchors, with_trained_pixels
-from export.weights import Imported
 
 
 @dataclass(frozen=True)

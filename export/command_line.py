@@ -16,7 +16,7 @@ from export.inspection import inspect
 from export.kinds import Format
 from export.pipeline import Export, run
 from export.serving import Device, Serving
-from export.verify import Proof
+from export.verification.verify import Proof
 from handler.gpu.settings import DTYPES
 
 MANUAL = """\

@@ -12,11 +12,11 @@ from export.checkpoint import Checkpoint, load_checkpoint
 from export.choices import Choices, Decision, decide
 from export.class_names import fitting_class_lists
 from export.configs.claims import Claims
-from export.description import details, summary
 from export.errors import ExportError
 from export.kinds import framework_of
+from export.network.description import details, summary
+from export.network.weights import Imported, import_weights
 from export.presets import FRAMEWORK_PRESETS, claims, preset_format
-from export.weights import Imported, import_weights
 
 _SECTIONS = ("preprocessing", "body", "boxes", "proposals", "pooling", "detections", "answers")
 _NAME, _WIDTH = 15, 118  # columns

@@ -15,14 +15,14 @@ from torch import Tensor
 from export import archive, trace
 from export.checkpoint import Checkpoint, load_checkpoint
 from export.choices import Choices, Decision, decide
-from export.description import summary
 from export.model import MaskRCNN
-from export.proof_cases import proof_cases
+from export.network.description import summary
+from export.network.weights import Imported, import_weights
 from export.prove import Framework, Source, SourceProof, prove, source_framework
 from export.prove.pictures import pictures
 from export.serving import Serving
-from export.verify import Proof, verify
-from export.weights import Imported, import_weights
+from export.verification.proof_cases import proof_cases
+from export.verification.verify import Proof, verify
 from handler.model_card import FILE_NAME, ModelCard
 
 VERSION = "1.0"

@@ -9,8 +9,8 @@ from export.agreement import anchor_option
 from export.conventions import Conventions
 from export.errors import ExportError
 from export.model.anchors import cell_anchors
-from export.recognise import TABLES
-from export.weights import Imported
+from export.network.recognise import TABLES
+from export.network.weights import Imported
 
 # A buffer of anchors may have been rounded to float16 and back; an anchor of another size is pixels off.
 _TOLERANCE = 0.51

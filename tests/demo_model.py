@@ -6,8 +6,8 @@ from export import trace
 from export.checkpoint import load_checkpoint
 from export.class_names import fitting_class_names
 from export.model import MaskRCNN
+from export.network.weights import Imported, import_weights
 from export.presets import preset
-from export.weights import Imported, import_weights
 from handler.detector import MODEL_FILE
 from handler.model_card import FILE_NAME, ModelCard
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from export.architecture import Norm
 from export.kinds import Kind
+from export.network.architecture import Norm
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from typing import cast
 import numpy
 
 from export import conventions
-from export.architecture import Norm
 from export.configs.claims import Claims
 from export.configs.config import Config, Values
 from export.configs.data_sets import data_set_names
@@ -17,6 +16,7 @@ from export.configs.detectron2_values import BASES, DEFAULTS, KIND_RULES, NORMS,
 from export.conventions import BoxWeights, Conventions
 from export.errors import ExportError
 from export.kinds import Kind
+from export.network.architecture import Norm
 from handler.model_card import Preprocessing
 
 _AUGMENTED = (

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from export import conventions
-from export.architecture import Architecture, ResidualBody
 from export.model.layers import Layers
+from export.network.architecture import Architecture, ResidualBody
 
 
 class Block(nn.Module):

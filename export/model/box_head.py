@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import ops
-from export import architecture
 from export.conventions import Conventions
 from export.model.layers import Layers, rectified
+from export.network import architecture
 
 
 class BoxHead(nn.Module):

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from export.agreement import check_conventions
-from export.architecture import Architecture, MobileNetBody
 from export.conventions import Conventions
 from export.model.body import Body, residual_stage
 from export.model.box_head import BoxHead, Selection
@@ -18,13 +17,14 @@ from export.model.mobilenet import MobileNet
 from export.model.proposals import ProposalNetwork
 from export.model.pyramid import Pyramid
 from export.model.regions import Pooling, in_parts, join_parts
+from export.network.architecture import Architecture, MobileNetBody
 
 
 class MaskRCNN(nn.Module):
     """Mask R-CNN for inference, or Faster R-CNN: one whose masks are empty.
 
     Args:
-        weights: Canonical name to tensor (``export.weights``), of any float dtype.
+        weights: Canonical name to tensor (``export.network.weights``), of any float dtype.
         architecture: What the shapes say.
         conventions: What they cannot say.
 

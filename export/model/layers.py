@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import ops
-from export.architecture import OFFSETS, offset_groups
 from export.conventions import Body
+from export.network.architecture import OFFSETS, offset_groups
 
 Weights = Mapping[str, Tensor]
 Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)

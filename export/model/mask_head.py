@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from export import architecture
 from export.model.layers import Layers, frozen, linear_of, rectified
+from export.network import architecture
 
 
 class MaskHead(nn.Module):

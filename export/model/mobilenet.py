@@ -6,8 +6,8 @@ Source: Searching for MobileNetV3, Howard et al. 2019, sections 4 and 5.
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from export.mobilenet import BLOCKS, SEEN_LAYERS, MobileBlock
 from export.model.layers import Layers
+from export.network.mobilenet import BLOCKS, SEEN_LAYERS, MobileBlock
 
 
 class Squeeze(nn.Module):

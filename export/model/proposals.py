@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 import ops
-from export.architecture import Architecture
 from export.conventions import Conventions
 from export.model.anchors import cell_anchors
 from export.model.layers import Layers, conv_of, rectified
+from export.network.architecture import Architecture
 
 # The anchors are kept as whole numbers with 30 bits behind the point. Integers stay what they are when the weights
 # are cast to half precision, and every float32 of at least 2 ** -6 pixels is exact in them.

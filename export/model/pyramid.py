@@ -7,8 +7,8 @@ before (Detectron).
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from export import architecture
 from export.model.layers import Layers
+from export.network import architecture
 
 
 class Pyramid(nn.Module):

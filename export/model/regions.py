@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 import ops
-from export.architecture import Architecture
 from export.conventions import Conventions
+from export.network.architecture import Architecture
 
 # A C4 pools 14x14 cells of 1024 channels for 1000 proposals: 800 MB a picture, if all were there at once.
 PARTS_OF_C4 = 8

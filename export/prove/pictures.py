@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from export.errors import ExportError
-from export.proof_cases import scene
+from export.verification.proof_cases import scene
 from handler.errors import RequestError
 from handler.images import decode_image
 

@@ -7,7 +7,7 @@ from typing import Any
 from export.checkpoint import Checkpoint
 from export.choices import Choices, Decision
 from export.errors import ExportError
-from export.weights import Imported
+from export.network.weights import Imported
 
 
 @dataclass(frozen=True)

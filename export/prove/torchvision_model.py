@@ -12,9 +12,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from export.architecture import MobileNetBody, Norm, Pyramid, ResidualBody
 from export.errors import ExportError
-from export.mobilenet import SEEN_LAYERS
+from export.network.architecture import MobileNetBody, Norm, Pyramid, ResidualBody
+from export.network.mobilenet import SEEN_LAYERS
 from export.prove.answers import Answer, Framework
 from export.prove.source import Source, framework_module
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from export import trace
-from export.comparison import Differences, compare_answers
 from export.model import MaskRCNN
-from export.weights import import_weights
+from export.network.weights import import_weights
+from export.verification.comparison import Differences, compare_answers
 from handler.loading import load_trace
 from handler.settings import Settings
 from tests.export.frameworks import NETWORKS, trained

@@ -13,9 +13,9 @@ from benchmarks.made_up import R50, network, photo
 from benchmarks.op_cases import MEAN, STD
 from export import trace
 from export.checkpoint import load_checkpoint
+from export.network.weights import import_weights
 from export.presets import preset
-from export.proof_cases import proof_cases
-from export.weights import import_weights
+from export.verification.proof_cases import proof_cases
 from handler.gpu.settings import FUSIONS, Dtype, Fusion
 from handler.images import decode_image
 from handler.loading import load_trace

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from export.conventions import Conventions
+from export.network.weights import Imported
 from export.presets import preset
-from export.weights import Imported
 from tests.reference import detectron2, maskrcnn_benchmark, torchvision
 from tests.reference.maskrcnn_benchmark_caffe2 import caffe2_file
 

@@ -11,11 +11,11 @@ from pycocotools import mask as coco
 from torch import Tensor
 
 import ops
-from export.comparison import compare_answers
 from export.conventions import Body, Conventions
 from export.errors import ExportError
 from export.model import MaskRCNN
 from export.model.anchors import cell_anchors
+from export.verification.comparison import compare_answers
 from handler.canvas import Size, boxes_on_image, canvas_size, resized_size
 from handler.detections import unpack_masks
 from handler.model_card import ModelCard, Postprocessing, Preprocessing

@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from export.comparison import Differences
 from export.conventions import Conventions
+from export.network.weights import Imported, import_weights
 from export.presets import preset
-from export.weights import Imported, import_weights
+from export.verification.comparison import Differences
 from handler.canvas import Size
 from tests.golden import recipe as torchvision_recipe
 from tests.golden.detectron import recipe as detectron_recipe

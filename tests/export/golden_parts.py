@@ -11,15 +11,15 @@ import torch
 from torch import Tensor
 
 from export.checkpoint import load_checkpoint
-from export.comparison import compare_answers
 from export.conventions import Conventions
 from export.errors import ExportError
 from export.kinds import Kind
 from export.model import MaskRCNN
 from export.model.anchors import cell_anchors
 from export.model.regions import Pooling
+from export.network.weights import Imported, import_weights
 from export.presets import preset
-from export.weights import Imported, import_weights
+from export.verification.comparison import compare_answers
 from handler.canvas import canvas_size, resized_size
 from handler.model_card import Postprocessing
 from tests.export import tiny

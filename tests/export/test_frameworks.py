@@ -7,9 +7,9 @@ import torch
 
 from export import trace
 from export.checkpoint import load_checkpoint
-from export.comparison import Differences, compare_answers
 from export.model import MaskRCNN
-from export.weights import import_weights
+from export.network.weights import import_weights
+from export.verification.comparison import Differences, compare_answers
 from tests.export.frameworks import NETWORKS, Trained, trained
 
 # Ten times what these networks make of the last digit of a pixel.

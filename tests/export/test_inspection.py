@@ -11,11 +11,11 @@ import torch
 from export.choices import Choices, decide
 from export.command_line import main, parser
 from export.inspection import fitting_presets, likely_presets, of_the_preset
+from export.network.weights import Imported, import_weights
 from export.presets import claims
-from export.weights import Imported, import_weights
 from tests.export.frameworks import NETWORKS, trained
-from tests.export.named_networks import NAMED
-from tests.export.test_bad_checkpoints import tensors_of
+from tests.export.network.named_networks import NAMED
+from tests.export.network.test_bad_checkpoints import tensors_of
 from tests.export.test_named_networks import imported
 
 # What the network is called, where it is not a plain Mask R-CNN with an FPN.

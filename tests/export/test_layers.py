@@ -4,14 +4,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from export.architecture import Architecture, ResidualBody
 from export.conventions import Body, Proposals
 from export.model import body
 from export.model.anchors import cell_anchors
 from export.model.layers import Layers
-from export.weights import import_weights
+from export.network.architecture import Architecture, ResidualBody
+from export.network.weights import import_weights
 from tests.export import tiny
-from tests.export.test_weights import GOLDEN
+from tests.export.network.test_weights import GOLDEN
 
 STRIDES = (4, 8, 16, 32, 64)
 

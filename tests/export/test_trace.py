@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from export import trace
-from export.architecture import Architecture
 from export.archive import REPOSITORY
 from export.conventions import Conventions
 from export.errors import ExportError
 from export.model import MaskRCNN
-from export.weights import import_weights
+from export.network.architecture import Architecture
+from export.network.weights import import_weights
 from tests.export import tiny
 
 CONVENTIONS = Conventions().with_options("proposals", pre_nms_top_n=50, post_nms_top_n=40)

@@ -6,9 +6,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from export.architecture import Architecture, BoxHead, MaskHead, ProposalHead, Pyramid, ResidualBody
-from export.expected_shapes import expected_shapes
 from export.names.torchvision import TABLE
+from export.network.architecture import Architecture, BoxHead, MaskHead, ProposalHead, Pyramid, ResidualBody
+from export.network.expected_shapes import expected_shapes
 
 BODY = ResidualBody(
     block="bottleneck",

@@ -14,9 +14,9 @@ from export import trace
 from export.checkpoint import load_checkpoint
 from export.choices import Choices, decide
 from export.model import MaskRCNN
+from export.network.weights import import_weights
 from export.prove import Framework, Source
 from export.prove.answers import Answer
-from export.weights import import_weights
 from handler.detector import MODEL_FILE
 from handler.model_card import FILE_NAME, ModelCard
 from tests.export.frameworks import Trained, trained

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from export.comparison import Differences, compare_answers
 from export.errors import ExportError
+from export.verification.comparison import Differences, compare_answers
 
 
 def answer() -> list[Tensor]:

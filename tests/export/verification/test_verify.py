@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from export import trace
-from export.comparison import Differences
 from export.conventions import Conventions
 from export.errors import ExportError
 from export.model import MaskRCNN
-from export.proof_cases import CANVASES, Case, proof_cases
-from export.verify import _check_elsewhere, run_in_fresh_process, verify
+from export.verification.comparison import Differences
+from export.verification.proof_cases import CANVASES, Case, proof_cases
+from export.verification.verify import _check_elsewhere, run_in_fresh_process, verify
 from tests.export import tiny
 from tests.export.test_trace import pictures, tiny_model
 

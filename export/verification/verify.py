@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 import ops
-from export import fresh_process
-from export.comparison import NONE, Differences, compare_answers, largest_difference
 from export.errors import ExportError
 from export.model import MaskRCNN
-from export.proof_cases import Case
 from export.prove.proof import SourceProof
+from export.verification import fresh_process
+from export.verification.comparison import NONE, Differences, compare_answers, largest_difference
+from export.verification.proof_cases import Case
 
 # Weights of these types must run too. How far off their answers are depends on the model: only the form is checked.
 LOW_PRECISION = ("bfloat16", "float16")

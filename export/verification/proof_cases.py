@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from export.architecture import Architecture
 from export.conventions import Conventions
+from export.network.architecture import Architecture
 from handler.model_card import Preprocessing
 
 # Batch and canvas sides. Every batch from 1 to 8, wide and tall, and one canvas that is no multiple of 32.

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from export.architecture import Architecture, BoxHead, MaskHead, MobileNetBody, Norm, Pyramid, ResidualBody
-from export.mobilenet import BLOCKS, LAST_CHANNELS, STEM_CHANNELS, MobileBlock
+from export.network.architecture import Architecture, BoxHead, MaskHead, MobileNetBody, Norm, Pyramid, ResidualBody
+from export.network.mobilenet import BLOCKS, LAST_CHANNELS, STEM_CHANNELS, MobileBlock
 
 Row = tuple[str, tuple[int, ...]]
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from export import mobilenet
 from export.kinds import Kind
+from export.network import mobilenet
 
 Norm = Literal["none", "batch", "group"]
 """``batch`` has statistics of its own (frozen, synchronised or not: in inference they are one)."""

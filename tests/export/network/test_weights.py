@@ -7,15 +7,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from export.architecture import Architecture
 from export.errors import ExportError
-from export.expected_shapes import expected_shapes
 from export.names.torchvision import TABLE
-from export.weights import import_weights
+from export.network.architecture import Architecture
+from export.network.expected_shapes import expected_shapes
+from export.network.weights import import_weights
 from tests.export import tiny
 from tests.reference import maskrcnn_benchmark
 
-GOLDEN = Path(__file__).parents[1] / "golden"
+GOLDEN = Path(__file__).parents[2] / "golden"
 
 
 @pytest.mark.parametrize("architecture", tiny.ALL.values(), ids=tiny.ALL.keys())

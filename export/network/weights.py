@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from export.architecture import Architecture
-from export.contradictions import REPLACED, check_body, check_outputs
-from export.description import summary
 from export.errors import ExportError
-from export.expected_shapes import expected_shapes
 from export.kinds import Format
 from export.names.spelling import Spelling
-from export.recognise import TABLES, recognise, refuse_other_networks
-from export.shapes import MIXED, read_architecture
+from export.network.architecture import Architecture
+from export.network.contradictions import REPLACED, check_body, check_outputs
+from export.network.description import summary
+from export.network.expected_shapes import expected_shapes
+from export.network.recognise import TABLES, recognise, refuse_other_networks
+from export.network.shapes import MIXED, read_architecture
 
 # Canonical names of what a checkpoint tells of its training: no weights of the network.
 _TRAINED = "trained."

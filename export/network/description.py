@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from export.architecture import Architecture, BoxHead, MaskHead, MobileNetBody, ResidualBody, offset_groups
+from export.network.architecture import Architecture, BoxHead, MaskHead, MobileNetBody, ResidualBody, offset_groups
 
 
 def summary(a: Architecture) -> str:

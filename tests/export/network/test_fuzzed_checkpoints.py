@@ -13,7 +13,7 @@ from export.checkpoint import load_checkpoint
 from export.choices import Choices, decide
 from export.errors import ExportError
 from export.model import MaskRCNN
-from export.weights import import_weights
+from export.network.weights import import_weights
 from tests.export.frameworks import NETWORKS, trained
 
 Tensors = dict[str, Tensor]

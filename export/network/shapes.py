@@ -7,7 +7,10 @@ from math import isqrt
 
 from torch import Tensor
 
-from export.architecture import (
+from export.errors import ExportError
+from export.kinds import Kind
+from export.names.spelling import Spelling
+from export.network.architecture import (
     Architecture,
     BoxHead,
     MaskHead,
@@ -17,9 +20,6 @@ from export.architecture import (
     Pyramid,
     ResidualBody,
 )
-from export.errors import ExportError
-from export.kinds import Kind
-from export.names.spelling import Spelling
 
 # Stages of the body before the heads. torchvision's pyramids may end before the fourth.
 STAGES: dict[Kind, tuple[int, ...]] = {"fpn": (1, 2, 3, 4), "c4": (3,), "dc5": (4,)}
@@ -92,7 +92,7 @@ def read_architecture(tensors: Mapping[str, Tensor], spelling: Spelling) -> Arch
     """Read the architecture off the shapes of canonical weights.
 
     Args:
-        tensors: Canonical name to tensor; completeness is checked elsewhere (``export.weights``).
+        tensors: Canonical name to tensor; completeness is checked elsewhere (``export.network.weights``).
         spelling: Their names in the checkpoint.
 
     Raises:

@@ -1,8 +1,8 @@
 """Refuses weights whose shapes no network has, in words that lead to the key that is wrong."""
 
-from export.architecture import OFFSETS, WEIGHTED_OFFSETS, Architecture, ResidualBody, offset_groups
 from export.errors import ExportError
 from export.names.spelling import Spelling
+from export.network.architecture import OFFSETS, WEIGHTED_OFFSETS, Architecture, ResidualBody, offset_groups
 
 REPLACED = "heads replaced for another number of classes must all be replaced together"
 

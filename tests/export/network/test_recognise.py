@@ -5,8 +5,8 @@ import random
 import pytest
 
 from export.errors import ExportError
-from export.recognise import TABLES, recognise
-from tests.export.other_networks import OTHER_NETWORKS
+from export.network.recognise import TABLES, recognise
+from tests.export.network.other_networks import OTHER_NETWORKS
 
 FIRST_NAMES = {
     "torchvision": ["backbone.body.conv1.weight", "roi_heads.box_predictor.cls_score.weight"],

@@ -15,8 +15,8 @@ from export.checkpoint import load_checkpoint
 from export.choices import Choices, decide
 from export.command_line import main
 from export.errors import ExportError
+from export.network.weights import import_weights
 from export.presets import preset
-from export.weights import import_weights
 from tests.export.frameworks import trained
 
 TORCHVISION, MRB, CAFFE2, D2 = "torchvision", "maskrcnn-benchmark", "caffe2", "detectron2"

@@ -11,16 +11,16 @@ from torch import Tensor
 
 from export.agreement import check_claims
 from export.choices import Choices, decide
-from export.description import summary
 from export.download.zoo import MODELS, Published
 from export.errors import ExportError
 from export.kinds import Format
 from export.model.detector import check_conventions
 from export.model.layers import Layers
 from export.model.proposals import ProposalNetwork
+from export.network.description import summary
+from export.network.weights import Imported, import_weights
 from export.presets import PRESETS, claims, preset, preset_format
-from export.weights import Imported, import_weights
-from tests.export.named_networks import FAMILIES, FASTER_TORCHVISION, NAMED, OWN_TORCHVISION, Network
+from tests.export.network.named_networks import FAMILIES, FASTER_TORCHVISION, NAMED, OWN_TORCHVISION, Network
 
 USED = [
     *NAMED.items(),
