@@ -10,8 +10,9 @@ PY          := $(VENV)/bin/python
 CXX         ?= g++
 # CHECKPOINT where it is a file. What is none and has none of their endings is the name of a published model.
 MODEL_FILE   = $(if $(wildcard $(CHECKPOINT)/.),,$(or $(wildcard $(CHECKPOINT)),$(filter %.pth %.pt %.pkl,$(CHECKPOINT))))
-# Not from the environment: some systems keep the name of the machine in NAME.
-NAME        := $(or $(if $(MODEL_FILE),,$(notdir $(CHECKPOINT))),demo)
+# Not from the environment: some systems keep the name of the machine in NAME. Without one: the file's, the published
+# model's, or the demo.
+NAME        := $(or $(if $(MODEL_FILE),$(basename $(notdir $(CHECKPOINT))),$(notdir $(CHECKPOINT))),demo)
 STORE       ?= model_store
 PORT        ?= 8080
 IMAGE       ?= demo/pictures/shapes_02.jpg
@@ -26,9 +27,9 @@ endif
 ifneq ($(words $(NAME))$(findstring /,$(NAME)),1)
 $(error NAME must be one word without '/', got '$(NAME)')
 endif
-ifeq ($(NAME),demo)
-CHECKPOINT  ?= demo/shapes.pth
-PRESET      ?= $(if $(MODEL_FILE),demo)
+ifeq ($(NAME)$(CHECKPOINT),demo)
+CHECKPOINT  := demo/shapes.pth
+PRESET      ?= demo
 endif
 # A list of class names that comes with the export is no file to wait for.
 LABELS_FILE := $(if $(wildcard export/class_lists/$(LABELS).txt),$(wildcard $(LABELS)),$(LABELS))

@@ -34,6 +34,10 @@ MOMENTUM_SUFFIX = "_momentum"
 PRESERVED_PREFIX = "__preserve__/"
 # What DataParallel and DistributedDataParallel, and torch.compile, put before every name; one inside the other.
 WRAPPERS = ("module.", "_orig_mod.")
+# The counter that torch.optim.swa_utils.AveragedModel keeps beside the weights that it averages.
+AVERAGED = "n_averaged"
+# A checkpoint may hold another: "model" in "model".
+MOST_NESTED = 3
 # What a pickle may hold beside its arrays, such as the name of its author.
 BARE_VALUES = (str, bytes, int, float, type(None))
 LOOKED_FOR = f"the weights are looked for at the top level and under {', '.join(NESTED_UNDER)}"
@@ -122,10 +126,14 @@ OUTLINES: dict[FileKind, Callable[[BinaryIO, int], Any]] = {
 def _unwrap(loaded: Any) -> tuple[dict[Any, Any], str | None]:
     if not isinstance(loaded, dict):
         raise UnreadableError(f"must hold a state dict, got {_kind(loaded)}")
-    for key in NESTED_UNDER:
-        if isinstance(loaded.get(key), dict):
-            return loaded[key], key
-    return loaded, None
+    nested_under: list[str] = []
+    while len(nested_under) < MOST_NESTED:
+        key = next((key for key in NESTED_UNDER if isinstance(loaded.get(key), dict)), None)
+        if key is None:
+            break
+        loaded = loaded[key]
+        nested_under.append(key)
+    return loaded, ".".join(nested_under) or None
 
 
 def _names(weights: dict[Any, Any], bare_values: Literal["drop", "refuse"]) -> list[str]:
@@ -136,6 +144,11 @@ def _names(weights: dict[Any, Any], bare_values: Literal["drop", "refuse"]) -> l
             raise UnreadableError(f"has {shown(name)} where the name of a tensor should be; {LOOKED_FOR}")
         if bare_values == "drop" and (_is_optimiser_state(name) or isinstance(value, BARE_VALUES)):
             continue
+        if isinstance(value, dict) and any(isinstance(inner, (TensorRecord, ArrayRecord)) for inner in value.values()):
+            raise UnreadableError(
+                f"holds {shown(name)!r}, a dictionary of tensors; if those are the weights, save them alone: "
+                f"torch.save(checkpoint[{shown(name)!r}], 'weights.pth'); {LOOKED_FOR}"
+            )
         if not isinstance(value, (TensorRecord, ArrayRecord)):
             raise UnreadableError(f"holds {shown(name)!r}, which must be a tensor, got {_kind(value)}; {LOOKED_FOR}")
         kept.append(name)
@@ -155,6 +168,9 @@ def _tensor(value: Any) -> Tensor:
 
 
 def _unwrapped_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    others = [name for name in tensors if name != AVERAGED]
+    if AVERAGED in tensors and all(name.startswith(WRAPPERS[0]) for name in others):
+        tensors = {name: tensors[name] for name in others}
     for prefix in (*WRAPPERS, *WRAPPERS[:1]):  # what was compiled may have been parallel before, or become so
         if all(name.startswith(prefix) for name in tensors):
             tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}

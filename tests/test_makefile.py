@@ -82,9 +82,12 @@ def test_a_published_model_needs_no_file_name_or_preset(checkpoint: str, name: s
     assert "-m export coco --name mine" in make("--dry-run", "CHECKPOINT=coco", "NAME=mine", "mar").stdout
 
 
-def test_a_file_keeps_the_demos_name_and_preset() -> None:
-    printed = make("--dry-run", "--always-make", "CHECKPOINT=demo/shapes.pth", "mar").stdout
+def test_only_the_demo_itself_has_its_name_and_preset() -> None:
+    printed = make("--dry-run", "--always-make", "mar").stdout
     assert "-m export demo/shapes.pth --name demo --out model_store --preset demo" in printed
+    printed = make("--dry-run", "--always-make", "CHECKPOINT=demo/shapes.pth", "mar").stdout
+    assert "-m export demo/shapes.pth --name shapes --out model_store" in printed
+    assert "--preset" not in printed
 
 
 def test_other_class_names_are_a_reason_to_export_again(tmp_path: Path) -> None:

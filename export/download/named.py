@@ -41,7 +41,7 @@ def resolve(checkpoint: str, patience: Patience | None = None) -> Resolved:
     Raises:
         ExportError: It is neither, or the model cannot be had.
     """
-    if (path := Path(checkpoint)).is_file():
+    if (path := Path(checkpoint)).exists() and not path.is_dir():
         return Resolved(path)
     published = zoo.find(checkpoint)
     if published is None:

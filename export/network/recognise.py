@@ -1,7 +1,9 @@
 """Whose checkpoint it is, by the names of its weights, and what is no Mask R-CNN at all."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+
+from torch import Tensor
 
 from export.errors import ExportError
 from export.kinds import Format
@@ -12,6 +14,8 @@ TABLES: dict[Format, NameTable] = {
     table.format: table for table in (torchvision.TABLE, maskrcnn_benchmark.TABLE, caffe2.TABLE, detectron2.TABLE)
 }
 
+# A training module may hold the network as ``model.``, and be wrapped itself.
+_MOST_WRAPPERS = 3
 # Names that only one framework gives.
 _SIGNS: dict[Format, str] = {
     "detectron2": r"backbone\.bottom_up\.|backbone\.(stem|res\d)\.|proposal_generator\.|roi_heads\.res5\.",
@@ -58,14 +62,27 @@ def recognise(names: Collection[str]) -> Format:
         ExportError: It is a known network of another kind, or no framework is known by these names.
     """
     refuse_other_networks(names)
-    for format_, sign in _SIGNS.items():
-        if any(re.match(sign, name) for name in names):
-            return format_
+    if format_ := _signed(names):
+        return format_
     some = ", ".join(sorted(names)[:3])
     raise ExportError(
         f"the {len(names)} keys ({some}, ...) are of no Mask R-CNN of {', '.join(_SIGNS)}; "
         "say --format if it is one of them with names of its own"
     )
+
+
+def without_wrapper(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Drop what a training module put before every name (Lightning's ``model.``), where the rest is known here."""
+    bare = dict(tensors)
+    for _ in range(_MOST_WRAPPERS):
+        if _signed(bare) or len({name.partition(".")[0] for name in bare}) != 1:
+            break
+        bare = {name.partition(".")[2]: tensor for name, tensor in bare.items()}
+    return bare if _signed(bare) else dict(tensors)
+
+
+def _signed(names: Collection[str]) -> Format | None:
+    return next((of for of, sign in _SIGNS.items() if any(re.match(sign, name) for name in names)), None)
 
 
 def refuse_other_networks(names: Collection[str]) -> None:

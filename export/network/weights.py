@@ -13,7 +13,7 @@ from export.network.architecture import Architecture
 from export.network.contradictions import REPLACED, check_body, check_outputs
 from export.network.description import summary
 from export.network.expected_shapes import expected_shapes
-from export.network.recognise import TABLES, recognise, refuse_other_networks
+from export.network.recognise import TABLES, recognise, refuse_other_networks, without_wrapper
 from export.network.shapes import MIXED, read_architecture
 
 # Canonical names of what a checkpoint tells of its training: no weights of the network.
@@ -52,6 +52,7 @@ def import_weights(tensors: Mapping[str, Tensor], format_: Format | None = None)
         ExportError: They are of another kind of network, or a key is missing, unexpected, doubled, misshapen or not of
             floats.
     """
+    tensors = without_wrapper(tensors)
     refuse_other_networks(tensors.keys())
     format_ = format_ or recognise(tensors.keys())
     table = TABLES[format_]

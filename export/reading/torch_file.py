@@ -47,6 +47,8 @@ def outline_of_zip(file: BinaryIO, size: int) -> Any:
         with zipfile.ZipFile(file) as archive:
             records = _records(archive, size)
             program = archive.read(_program(records))
+            if spoiled := archive.testzip():
+                raise damaged(f"the checksum of {shown(spoiled)} is wrong")
     except ZIP_ERRORS as error:
         raise damaged(f"a zip that does not open: {error}") from error
     storages = Storages()

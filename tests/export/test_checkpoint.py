@@ -4,6 +4,7 @@ import io
 import os
 import pickle
 import re
+import struct
 import tarfile
 import zipfile
 from collections import Counter, OrderedDict
@@ -54,6 +55,15 @@ def trained() -> dict[str, Any]:
 NUMPY_NUMBERS = {"best_metric": np.float64(38.6), "seen": np.int64(3), "curve": np.arange(3.0), "flag": np.bool_(True)}
 
 
+def test_a_changed_value_is_noticed(tmp_path: Path) -> None:
+    path = saved({"a.weight": torch.full((100,), 7.0)}, tmp_path, "zip")
+    content = bytearray(path.read_bytes())
+    content[content.index(struct.pack("<f", 7.0) * 10)] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ExportError, match=r"the checksum of .*/data/0 is wrong"):
+        load_checkpoint(path)
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize(
     ("content", "nested_under"),
@@ -66,6 +76,8 @@ NUMPY_NUMBERS = {"best_metric": np.float64(38.6), "seen": np.int64(3), "curve": 
         ({"model": {"a.weight": WEIGHT}, "args": argparse.Namespace(lr=0.02)}, "model"),
         ({"module.a.weight": WEIGHT}, None),
         ({"model": {"module.a.weight": WEIGHT}}, "model"),
+        ({"model": {"model": {"a.weight": WEIGHT}, "epoch": 3}}, "model.model"),
+        ({"n_averaged": torch.tensor(9), "module.a.weight": WEIGHT}, None),
         ({"_orig_mod.a.weight": WEIGHT}, None),
         ({"module._orig_mod.a.weight": WEIGHT}, None),
         ({"_orig_mod.module.a.weight": WEIGHT}, None),
@@ -85,6 +97,8 @@ NUMPY_NUMBERS = {"best_metric": np.float64(38.6), "seen": np.int64(3), "curve": 
         "with options",
         "parallel",
         "nested and parallel",
+        "nested twice",
+        "averaged",
         "compiled",
         "compiled, then parallel",
         "parallel, then compiled",
@@ -238,7 +252,11 @@ def test_keeps_a_prefix_that_only_some_names_have(tmp_path: Path) -> None:
         (ARRAY, "must hold a state dict, got ndarray"),
         ({"a": WEIGHT, "epoch": 3}, "'epoch', which must be a tensor, got int"),
         ({"a": WEIGHT, 3: WEIGHT}, "has 3 where the name of a tensor should be"),
-        ({"a": {"b": WEIGHT}}, "'a', which must be a tensor, got dict; the weights are looked for at the top .* blobs"),
+        (
+            {"a": {"b": WEIGHT}},
+            r"'a', a dictionary of tensors; .*save\(checkpoint\['a'\].*looked for at the top",
+        ),
+        ({"a": {"b": 1}}, "'a', which must be a tensor, got dict; the weights are looked for at the top .* blobs"),
         ({}, "holds no weights"),
         ({"model": {}}, "holds no weights"),
         ({"a": WEIGHT.to_sparse()}, "holds a torch.sparse_coo tensor, and only dense ones"),

@@ -152,3 +152,15 @@ def test_box_convolutions_with_and_without_norms_do_not_mix() -> None:
     assert import_weights(weights).architecture.box.convs == (16,) * 4
     with pytest.raises(ExportError, match=r"keys .*xconvs.* are two spellings of one weight"):
         import_weights(weights | {f"{convs}.3.weight": weights[f"{convs}.2.weight"]})
+
+
+@pytest.mark.parametrize("wrapper", ["model.", "module.model.", "net."])
+def test_reads_what_a_training_module_wraps(wrapper: str) -> None:
+    bare = tiny.state_dict()
+    wrapped = import_weights({wrapper + name: tensor for name, tensor in bare.items()})
+    assert wrapped.weights.keys() == import_weights(bare).weights.keys()
+
+
+def test_a_wrapper_of_something_else_stays() -> None:
+    with pytest.raises(ExportError, match=r"\(model.a, model.b, ...\) are of no Mask R-CNN"):
+        import_weights({"model.a": torch.ones(1), "model.b": torch.ones(1)})
