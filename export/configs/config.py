@@ -58,6 +58,17 @@ class Config:
             raise self.wrong(key, "must be a number")
         return float(value)
 
+    def fraction(self, key: str) -> float:
+        """A number from 0 to 1: a score, or an overlap (IoU).
+
+        Raises:
+            ExportError: The value is something else.
+        """
+        value = self.number(key)
+        if not 0 <= value <= 1:
+            raise self.wrong(key, "must be from 0 to 1")
+        return value
+
     def whole(self, key: str, least: int = 1) -> int:
         """A whole number of at least ``least``.
 

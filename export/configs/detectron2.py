@@ -13,6 +13,7 @@ from export.configs.claims import Claims
 from export.configs.config import Config, Values
 from export.configs.data_sets import data_set_names
 from export.configs.detectron2_values import BASES, DEFAULTS, KIND_RULES, NORMS, RULES
+from export.configs.keys import check_keys
 from export.conventions import BoxWeights, Conventions
 from export.errors import ExportError
 from export.kinds import Kind
@@ -32,8 +33,9 @@ def detectron2_config(name: str, values: Values) -> Config:
         values: Dotted keys; what is missing has Detectron2's default.
 
     Raises:
-        ExportError: A value means a network that is not supported.
+        ExportError: A key is misspelt, or a value means a network that is not supported.
     """
+    check_keys(name, values, DEFAULTS)
     config = Config(name, values, DEFAULTS)
     config.require(RULES)
     config.require(KIND_RULES[config_kind(config)])
@@ -118,7 +120,7 @@ def _proposals(config: Config, kind: Kind) -> conventions.Proposals:
         strides_from_grid=False,
         pre_nms_top_n=config.whole("MODEL.RPN.PRE_NMS_TOPK_TEST"),
         post_nms_top_n=config.whole("MODEL.RPN.POST_NMS_TOPK_TEST"),
-        nms_threshold=config.number("MODEL.RPN.NMS_THRESH"),
+        nms_threshold=config.fraction("MODEL.RPN.NMS_THRESH"),
         min_size=_just_above(config.number("MODEL.PROPOSAL_GENERATOR.MIN_SIZE")),
         score_threshold=None,
         sigmoid=False,
@@ -170,8 +172,8 @@ def _detections(config: Config) -> conventions.Detections:
         box_weights=_box_weights(config),
         activation="sigmoid" if config.flag("MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE") else "softmax",
         background_first=False,
-        score_threshold=config.number("MODEL.ROI_HEADS.SCORE_THRESH_TEST"),
-        nms_threshold=config.number("MODEL.ROI_HEADS.NMS_THRESH_TEST"),
+        score_threshold=config.fraction("MODEL.ROI_HEADS.SCORE_THRESH_TEST"),
+        nms_threshold=config.fraction("MODEL.ROI_HEADS.NMS_THRESH_TEST"),
         max_detections=config.whole("TEST.DETECTIONS_PER_IMAGE"),
         min_size=_just_above(0.0),
     )

@@ -12,6 +12,7 @@ from export import conventions
 from export.configs.claims import Claims
 from export.configs.config import Config, Values
 from export.configs.data_sets import data_set_names
+from export.configs.keys import check_keys
 from export.configs.maskrcnn_benchmark_values import BASES, BODIES, BOX_HEADS, DEFAULTS, KIND_RULES, NORMS, RULES
 from export.conventions import BoxWeights, Conventions
 from export.errors import ExportError
@@ -33,8 +34,9 @@ def maskrcnn_benchmark_config(name: str, values: Values) -> Config:
         values: Dotted keys; what is missing has maskrcnn-benchmark's default.
 
     Raises:
-        ExportError: A value means a network that is not supported.
+        ExportError: A key is misspelt, or a value means a network that is not supported.
     """
+    check_keys(name, values, DEFAULTS)
     config = Config(name, values, DEFAULTS)
     config.require(RULES)
     config.require(KIND_RULES[config_kind(config)])
@@ -120,7 +122,7 @@ def _proposals(config: Config, kind: Kind) -> conventions.Proposals:
         strides_from_grid=False,
         pre_nms_top_n=config.whole("MODEL.RPN.PRE_NMS_TOP_N_TEST"),
         post_nms_top_n=_post_nms_top_n(config, kind),
-        nms_threshold=config.number("MODEL.RPN.NMS_THRESH"),
+        nms_threshold=config.fraction("MODEL.RPN.NMS_THRESH"),
         min_size=config.number("MODEL.RPN.MIN_SIZE"),
         score_threshold=None,
         sigmoid=True,
@@ -175,8 +177,8 @@ def _detections(config: Config) -> conventions.Detections:
         box_weights=(cast(BoxWeights, config.numbers("MODEL.ROI_HEADS.BBOX_REG_WEIGHTS", 4)),),
         activation="softmax",
         background_first=True,
-        score_threshold=config.number("MODEL.ROI_HEADS.SCORE_THRESH"),
-        nms_threshold=config.number("MODEL.ROI_HEADS.NMS"),
+        score_threshold=config.fraction("MODEL.ROI_HEADS.SCORE_THRESH"),
+        nms_threshold=config.fraction("MODEL.ROI_HEADS.NMS"),
         max_detections=config.whole("MODEL.ROI_HEADS.DETECTIONS_PER_IMG"),
         min_size=0.0,
     )

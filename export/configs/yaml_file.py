@@ -11,7 +11,11 @@ from export.configs.config import Values
 from export.errors import ExportError
 
 _MOST_BYTES = 1 << 20  # the frameworks' own full dumps have 15 kB
-_MOST_VALUES = 10_000  # aliases can make a small file into a huge tree, or an endless one
+_MOST_VALUES = 10_000  # aliases and merges (<<) can make a small file into a huge tree, or an endless one
+_MOST_CHARACTERS = 10_000  # of one value: the time to read 1:1:1:... as a number grows with its square
+
+# What PyYAML's own constructors raise on values that a tag does not fit, such as !!int "" or !!timestamp x.
+_FROM_CONSTRUCTORS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
 
 # Gives the built-in base of that name, where there is one.
 FindBase = Callable[[str], Values | None]
@@ -26,10 +30,11 @@ def read_yaml(path: Path, find_base: FindBase = lambda name: None) -> dict[str, 
 
     Returns:
         Dotted keys to values: numbers, strings, switches, lists and tuples; strings that are Python literals are
-        read as such, as both frameworks do.
+        read as such, as both frameworks do. An empty section is ``{}``.
 
     Raises:
-        ExportError: A file is missing, is not YAML, wants Python objects, or is its own base.
+        ExportError: A file is missing, is not YAML, wants Python objects, has a key twice or one that is no text,
+            is too large, or is its own base.
     """
     return _read(path, find_base, ())
 
@@ -63,32 +68,20 @@ def _load(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise ExportError(f"config {path} is larger than {_MOST_BYTES} bytes; it is not a configuration")
-        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        tree = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_Loader)
+    except (OSError, RecursionError, yaml.YAMLError, *_FROM_CONSTRUCTORS) as error:
         raise ExportError(f"config {path} cannot be read: {error}") from error
     if not isinstance(tree, dict):
         raise ExportError(f"config {path} must be a mapping of keys such as MODEL, found {type(tree).__name__}")
-    _check_size(path, tree)
     return tree
 
 
 def _flat(tree: dict[Any, Any], prefix: str) -> Iterator[tuple[str, Any]]:
     for key, value in tree.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value:
             yield from _flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", _decoded(value)
-
-
-def _check_size(path: Path, tree: dict[Any, Any]) -> None:
-    """Walk the tree as a reader would, aliases followed, and give up early: what passes can be walked again."""
-    stack: list[Any] = [tree]
-    for _ in range(_MOST_VALUES):
-        if not stack:
-            return
-        node = stack.pop()
-        stack.extend(node.values() if isinstance(node, dict) else node if isinstance(node, list | tuple) else ())
-    raise ExportError(f"config {path} has more than {_MOST_VALUES} values; it is not a configuration")
 
 
 def _decoded(value: Any) -> Any:
@@ -101,19 +94,75 @@ def _decoded(value: Any) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML's safe types and tuples."""
+    """YAML's safe types and tuples; a document is checked as a graph of nodes before anything is made of it."""
+
+    _composed = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        self._composed += 1
+        if self._composed > 2 * _MOST_VALUES:  # with the keys
+            raise _too_large()
+        return super().compose_node(parent, index)
+
+    def get_single_node(self) -> yaml.Node | None:
+        root = super().get_single_node()
+        if root is not None:
+            _check_nodes(root)
+        return root
+
+
+def _check_nodes(root: yaml.Node) -> None:
+    """Walk the nodes as a reader would, aliases and merges followed, and give up early: what passes can be built."""
+    stack = [root]
+    for _ in range(_MOST_VALUES):
+        if not stack:
+            return
+        node = stack.pop()
+        if isinstance(node, yaml.MappingNode):
+            _check_keys(node)
+            stack.extend(value for _, value in node.value)
+        elif isinstance(node, yaml.SequenceNode):
+            stack.extend(node.value)
+        elif len(node.value) > _MOST_CHARACTERS:
+            raise _error(f"a value of more than {_MOST_CHARACTERS} characters", node)
+    raise _too_large()
+
+
+def _check_keys(mapping: yaml.MappingNode) -> None:
+    seen = set()
+    for key, _ in mapping.value:
+        if not isinstance(key, yaml.ScalarNode) or key.tag not in (_TEXT, _MERGE):
+            raise _error(f"the key {_spelt(key)} is not text such as MODEL", key)
+        if "." in key.value:
+            raise _error(f"the key {_spelt(key)} has a dot; write sections below one another", key)
+        if key.value in seen:
+            raise _error(f"the key {_spelt(key)} stands twice in one section", key)
+        seen.add(key.value)
+
+
+_TEXT, _MERGE = "tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"
+
+
+def _spelt(key: yaml.Node) -> str:
+    return repr(key.value[:80]) if isinstance(key, yaml.ScalarNode) else f"of the type {key.tag.rpartition(':')[2]}"
+
+
+def _error(problem: str, node: yaml.Node) -> yaml.YAMLError:
+    return yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+
+
+def _too_large() -> yaml.YAMLError:
+    return yaml.YAMLError(f"it has more than {_MOST_VALUES} values; it is not a configuration")
 
 
 def _tuple(loader: _Loader, node: yaml.Node) -> tuple[Any, ...]:
     if not isinstance(node, yaml.SequenceNode):
-        raise yaml.constructor.ConstructorError(None, None, "a tuple must be a sequence", node.start_mark)
+        raise _error("a tuple must be a sequence", node)
     return tuple(loader.construct_sequence(node, deep=True))
 
 
 def _refuse(loader: _Loader, suffix: str, node: yaml.Node) -> None:
-    raise yaml.constructor.ConstructorError(
-        None, None, f"!!python/{suffix} would run code or make objects; only plain values are read", node.start_mark
-    )
+    raise _error(f"!!python/{suffix} would run code or make objects; only plain values are read", node)
 
 
 _Loader.add_constructor("tag:yaml.org,2002:python/tuple", _tuple)

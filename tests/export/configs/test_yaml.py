@@ -1,6 +1,7 @@
 """Reading a framework's YAML file: its bases, its literals, and what is not run."""
 
 from pathlib import Path
+from time import perf_counter
 
 import pytest
 
@@ -32,6 +33,7 @@ MODEL:
     CODE: "__import__('os').getcwd()"
     TUPLE: !!python/tuple [1, 2]
 TEST: {AUG: {ENABLED: False}}
+DATASETS: {}
 """,
     )
     assert read_yaml(path) == {
@@ -45,7 +47,13 @@ TEST: {AUG: {ENABLED: False}}
         "MODEL.RPN.CODE": "__import__('os').getcwd()",
         "MODEL.RPN.TUPLE": (1, 2),
         "TEST.AUG.ENABLED": False,
+        "DATASETS": {},
     }
+
+
+def test_aliases_merges_and_a_byte_order_mark_are_read(tmp_path: Path) -> None:
+    path = written(tmp_path, mine="\ufeffA: &a {X: &x [1, 2], Y: *x}\nB: {<<: *a, Y: 3}")  # Detectron2 dumps aliases
+    assert read_yaml(path) == {"A.X": [1, 2], "A.Y": [1, 2], "B.X": [1, 2], "B.Y": 3}
 
 
 def test_a_file_overrides_its_bases(tmp_path: Path) -> None:
@@ -73,6 +81,20 @@ def test_a_file_beside_comes_before_a_built_in_base(tmp_path: Path) -> None:
         ("A: [", "cannot be read: while parsing"),
         ("- 1", "must be a mapping of keys such as MODEL, found list"),
         ("", "must be a mapping of keys such as MODEL, found NoneType"),
+        ("A: {X: 1}\nA: {Y: 2}", r"the key 'A' stands twice in one section\n.*line 2"),
+        ("A:\n  X: 1\n  X: 1", "the key 'X' stands twice"),
+        ("A: {<<: {X: 1}, <<: {Y: 1}}", "the key '<<' stands twice"),
+        ("1: 2", "the key '1' is not text such as MODEL"),
+        ("A: {ON: 2}", "the key 'ON' is not text"),
+        ("~: 2", "the key '~' is not text"),
+        ("[A, B]: 2", "the key of the type seq is not text"),
+        ("!!str [A]: 2", "the key of the type str is not text"),
+        ("A.X: 2", "the key 'A.X' has a dot"),
+        ("A: !!int ''", "cannot be read"),
+        ("A: !!bool maybe", "cannot be read"),
+        ("A: !!timestamp tomorrow", "cannot be read"),
+        (f"A: {'1:' * 5000}1.5", "more than 10000 characters"),
+        (f"A: {'1:' * 4000}1.5", "cannot be read"),  # beyond the largest float
         ("_BASE_: mine.yaml", "is its own _BASE_"),
         ("_BASE_: nowhere.yaml", "builds on 'nowhere.yaml', which is neither at .* nor one of the framework's own"),
     ],
@@ -103,6 +125,32 @@ def laughs(opening: str, closing: str) -> str:
 def test_aliases_cannot_fill_the_memory(text: str, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="more than 10000 values"):
         read_yaml(written(tmp_path, mine=text))
+
+
+def merges(opening: str) -> str:
+    """Each line merges the line before nine times; PyYAML itself would copy 9 ** 12 keys."""
+    lines = ["L0: &l0 {a: 1}"]
+    lines += [f"L{n}: &l{n} {opening % ', '.join([f'*l{n - 1}'] * 9)}" for n in range(1, 13)]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [merges("{<<: [%s]}"), "A: &a {<<: *a}", "A: [" + "1," * 400_000 + "1]", "A: &a 1\nB: [" + "*a, " * 50_000 + "1]"],
+    ids=["merges", "a merge of itself", "list", "aliases"],
+)
+def test_what_is_too_large_is_refused_before_it_is_built(text: str, tmp_path: Path) -> None:
+    path, start = written(tmp_path, mine=text), perf_counter()
+    with pytest.raises(ExportError, match="more than 10000 values"):
+        read_yaml(path)
+    assert perf_counter() - start < 5  # unchecked: a minute, or for ever
+
+
+def test_a_number_of_the_base_60_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    path, start = written(tmp_path, mine="A: " + "1:" * 200_000 + "1"), perf_counter()
+    with pytest.raises(ExportError, match=r"more than 10000 characters\n.*line 1"):
+        read_yaml(path)
+    assert perf_counter() - start < 5
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"A: " + b"[" * 100_000, b"#" * (2 << 20)])
