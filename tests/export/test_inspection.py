@@ -16,7 +16,7 @@ from export.presets import claims
 from tests.export.frameworks import NETWORKS, trained
 from tests.export.network.named_networks import NAMED
 from tests.export.network.test_bad_checkpoints import tensors_of
-from tests.export.test_named_networks import imported
+from tests.export.network.test_named_networks import imported
 
 # What the network is called, where it is not a plain Mask R-CNN with an FPN.
 PLAIN = "Mask R-CNN, ResNet-17 FPN, 5 classes"
