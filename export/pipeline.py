@@ -94,7 +94,7 @@ def run(asked: Export) -> tuple[Path, Proof]:
 @contextmanager
 def _scratch() -> Iterator[Path]:
     """A folder for what is made on the way."""
-    remedy = "free some space (an export needs about four times the checkpoint) or name another folder with TMPDIR"
+    remedy = "free some space (an export needs about four times its float32 weights) or name another folder with TMPDIR"
     with full_disk_named(Path(gettempdir()), remedy), TemporaryDirectory(prefix="export-") as folder:
         yield Path(folder)
 

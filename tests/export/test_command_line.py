@@ -220,6 +220,14 @@ def test_sigterm_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Monke
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+def test_ctrl_c_ends_without_a_traceback(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command_line, "run", lambda _: signal.raise_signal(signal.SIGINT))
+    assert main([str(checkpoint)]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
 def test_the_manual_names_every_preset(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--help"])
