@@ -7,15 +7,17 @@ gives the same bytes.
 import json
 import os
 import re
+import secrets
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import IO
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
 from export.errors import ExportError
+from export.failures import full_disk_named
 from handler.model_card import FILE_NAME, ModelCard
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -25,7 +27,7 @@ TRACE = "model.pt"
 PACKAGES = {"handler": ("*.py", "gpu/*.py"), "ops": ("*.py", "lib/*.so")}
 
 _MANIFEST = "MAR-INF/MANIFEST.json"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")  # file names may have 255
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can say
 _MODE = 0o100644
 
@@ -37,8 +39,25 @@ def check_name(name: str) -> str:
         ExportError: See above.
     """
     if not _NAME.fullmatch(name):
-        raise ExportError(f"model name must be letters, digits, '_', '-' and '.', got {name!r}")
+        raise ExportError(f"model name must be at most 200 letters, digits, '_', '-' and '.', got {name!r}")
     return name
+
+
+def check_store(store: Path) -> None:
+    """Refuse a folder that could not be written; nothing is made in it yet.
+
+    Args:
+        store: Where the ``.mar`` will go; it need not be there.
+
+    Raises:
+        ExportError: It, or the folder in which it would be made, cannot be written.
+    """
+    try:
+        nearest = next(folder for folder in (store, *store.absolute().parents) if folder.exists())
+        with TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        raise ExportError(f"--out {store}: the folder cannot be made or written: {error.strerror}") from error
 
 
 def stage(folder: Path, trace: Path, card: ModelCard, config: str) -> None:
@@ -82,25 +101,32 @@ def archive(folder: Path, name: str, version: str, store: Path) -> Path:
         folder: What ``stage`` laid out.
         name: Name of the model, of the file and in the URL.
         version: Version of the model.
-        store: Where the ``.mar`` goes; made if it is not there. An older one of that name is replaced at once.
+        store: Where the ``.mar`` goes; made if it is not there. An older one of that name is replaced at once,
+            and of two exports at a time the last one's stays, whole.
 
     Returns:
         The path of the ``.mar``.
 
     Raises:
-        ExportError: torch-model-archiver failed; the text is what it said.
+        ExportError: torch-model-archiver failed; the text is what it said. Or the disk is full.
     """
-    store.mkdir(parents=True, exist_ok=True)
     target = store / f"{check_name(name)}.mar"
-    partial = target.with_suffix(".mar.partial")  # beside the target: a rename cannot cross file systems
     with TemporaryDirectory(prefix="archive-") as scratch:
         _run_archiver(folder, name, version, Path(scratch))
-        try:
-            normalise(Path(scratch, f"{name}.mar"), partial)
-            os.replace(partial, target)
-        finally:
-            partial.unlink(missing_ok=True)
+        with full_disk_named(store, f"{target} was not written; free some space or choose another folder with --out"):
+            _put_in_place(Path(scratch, target.name), target)
     return target
+
+
+def _put_in_place(made: Path, target: Path) -> None:
+    """Write beside the target, under a name that is nobody else's: a rename cannot cross file systems."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.stem}.{secrets.token_hex(8)}.partial")
+    try:
+        normalise(made, partial)
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _run_archiver(folder: Path, name: str, version: str, scratch: Path) -> None:

@@ -4,7 +4,6 @@ import argparse
 import sys
 import warnings
 from collections.abc import Sequence
-from math import inf
 from pathlib import Path
 from typing import get_args
 
@@ -12,8 +11,11 @@ from export.choices import Choices
 from export.class_names import class_list_names
 from export.download import resolve
 from export.errors import ExportError
+from export.failures import ended_by_sigterm
 from export.inspection import inspect
 from export.kinds import Format
+from export.limits import LONGEST_SIDE, MOST, MOST_DETECTIONS, MOST_PIXELS
+from export.option_values import at_least_zero, count, levels, numbers, share
 from export.pipeline import Export, run
 from export.serving import Device, Serving
 from export.verification.verify import Proof
@@ -28,6 +30,8 @@ framework's own config; every number of a preset can be overridden below. Nothin
 answers like the original in a fresh process, on sizes and batches it was not traced with.
 
 `python -m export inspect FILE` says what a checkpoint is, what was inferred and what must be given; it writes nothing.
+`python` is that of the folder where `make setup` installed everything: have .venv/bin on the PATH, or type
+.venv/bin/python.
 """
 
 PRESETS_HELP = """\
@@ -54,22 +58,37 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command.
 
     Returns:
-        0, or 2 with one message where something of the user's does not fit.
+        0; 2 with one message where something of the user's does not fit; 130 where Ctrl-C ended it.
+
+    Raises:
+        SystemExit: SIGTERM ended it.
     """
     warnings.filterwarnings("ignore", category=DeprecationWarning, message="`torch.jit")
     inspecting = arguments[:1] == ["inspect"]
     options = parser().parse_args(arguments[1:] if inspecting else arguments)
     try:
-        if inspecting:
-            found = resolve(options.checkpoint)
-            print(inspect(found.path, choices_of(options, found.preset), arguments[1:]))
-            return 0
-        path, proof = run(export_of(options))
+        with ended_by_sigterm():
+            _inspect(options, arguments[1:]) if inspecting else _export(options)
     except (ExportError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(_closing(path, proof))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
     return 0
+
+
+def _inspect(options: argparse.Namespace, arguments: Sequence[str]) -> None:
+    found = resolve(options.checkpoint)
+    inspection = inspect(found.path, choices_of(options, found.preset), arguments)
+    print(inspection.text, flush=True)  # before the error, wherever both go
+    if inspection.wrong:
+        raise inspection.wrong
+
+
+def _export(options: argparse.Namespace) -> None:
+    path, proof = run(export_of(options))
+    print(_closing(path, proof))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -111,34 +130,38 @@ def _add_choices(made: argparse.ArgumentParser) -> None:
 
 
 def _add_network_options(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--norm-eps", type=_at_least_zero, metavar="EPS", help="added to the variance of every norm")
-    group.add_argument("--min-size", type=_count, metavar="PIXELS", help="shorter side of a resized picture")
-    group.add_argument("--max-size", type=_count, metavar="PIXELS", help="limit of its longer side")
+    group.add_argument("--norm-eps", type=at_least_zero, metavar="EPS", help="added to the variance of every norm")
     group.add_argument(
-        "--anchor-sizes", type=_levels, metavar="A,B,...", help="side of the anchors of each level, A/B/... for several"
+        "--min-size", type=count(LONGEST_SIDE), metavar="PIXELS", help="shorter side of a resized picture"
     )
-    group.add_argument("--anchor-ratios", type=_floats, metavar="A,B,...", help="their heights over widths")
+    group.add_argument("--max-size", type=count(LONGEST_SIDE), metavar="PIXELS", help="limit of its longer side")
+    group.add_argument(
+        "--anchor-sizes", type=levels, metavar="A,B,...", help="side of the anchors of each level, A/B/... for several"
+    )
+    group.add_argument("--anchor-ratios", type=numbers, metavar="A,B,...", help="their heights over widths")
 
 
 def _add_answer_options(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--score-threshold", type=_share, metavar="SCORE", help="drop detections at or below it")
-    group.add_argument("--max-detections", type=_count, metavar="N", help="most detections per picture")
-    group.add_argument("--nms-threshold", type=_share, metavar="IOU", help="drop the lesser of two boxes above it")
-    group.add_argument("--pre-nms-top-n", type=_count, metavar="N", help="anchors per level that are considered")
-    group.add_argument("--post-nms-top-n", type=_count, metavar="N", help="proposals per picture: fewer are faster")
+    group.add_argument("--score-threshold", type=share, metavar="SCORE", help="drop detections at or below it")
+    group.add_argument("--max-detections", type=count(MOST_DETECTIONS), metavar="N", help="most detections per picture")
+    group.add_argument("--nms-threshold", type=share, metavar="IOU", help="drop the lesser of two boxes above it")
+    group.add_argument("--pre-nms-top-n", type=count(MOST), metavar="N", help="anchors per level that are considered")
+    group.add_argument(
+        "--post-nms-top-n", type=count(MOST), metavar="N", help="proposals per picture: fewer are faster"
+    )
 
 
 def _add_serving_options(group: argparse._ArgumentGroup) -> None:
     default = Serving()
-    for flag, value, meaning in (
-        ("--batch-size", default.batch_size, "most requests in one batch"),
-        ("--max-batch-delay", default.max_batch_delay, "milliseconds to wait for them"),
-        ("--workers", default.workers, "worker processes"),
-        ("--response-timeout", default.response_timeout, "seconds until a silent worker is killed"),
-        ("--startup-timeout", default.startup_timeout, "seconds until a worker must have loaded"),
-        ("--max-pixels", default.max_pixels, "refuse larger pictures"),
+    for flag, value, most, meaning in (
+        ("--batch-size", default.batch_size, MOST, "most requests in one batch"),
+        ("--max-batch-delay", default.max_batch_delay, MOST, "milliseconds to wait for them"),
+        ("--workers", default.workers, MOST, "worker processes"),
+        ("--response-timeout", default.response_timeout, MOST, "seconds until a silent worker is killed"),
+        ("--startup-timeout", default.startup_timeout, MOST, "seconds until a worker must have loaded"),
+        ("--max-pixels", default.max_pixels, MOST_PIXELS, "refuse larger pictures"),
     ):
-        group.add_argument(flag, type=_count, default=value, metavar="N", help=f"{meaning} (default: {value})")
+        group.add_argument(flag, type=count(most), default=value, metavar="N", help=f"{meaning} (default: {value})")
     group.add_argument(
         "--device",
         choices=get_args(Device),
@@ -224,35 +247,3 @@ def _of_framework(proof: Proof) -> str:
 agrees  with {source.framework} {source.version} on {source.detections} detections in {len(source.pictures)} pictures;
         largest differences: boxes {worst["boxes"]:.1g} px, scores {worst["scores"]:.1g}, masks {worst["masks"]:.1%};
         {source.apart} apart, {source.at_threshold} on a threshold, {source.moved_masks} masks a pixel off"""
-
-
-def _count(text: str) -> int:
-    if (value := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
-    return value
-
-
-def _at_least_zero(text: str) -> float:
-    if not 0 <= (value := float(text)) < inf:
-        raise argparse.ArgumentTypeError(f"must be at least 0, got {text}")
-    return value
-
-
-def _share(text: str) -> float:
-    if not 0 <= (value := float(text)) <= 1:
-        raise argparse.ArgumentTypeError(f"must be from 0 to 1, got {text}")
-    return value
-
-
-def _floats(text: str) -> tuple[float, ...]:
-    return tuple(_above_zero(part) for part in text.split(","))
-
-
-def _levels(text: str) -> tuple[tuple[float, ...], ...]:
-    return tuple(tuple(_above_zero(size) for size in level.split("/")) for level in text.split(","))
-
-
-def _above_zero(text: str) -> float:
-    if not 0 < (value := float(text)) < inf:
-        raise argparse.ArgumentTypeError(f"must be above 0, got {text}")
-    return value

@@ -1,8 +1,9 @@
 """What a checkpoint is, before anything is exported."""
 
 import shlex
+import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from textwrap import wrap
 from typing import Any
@@ -14,6 +15,7 @@ from export.class_names import fitting_class_lists
 from export.configs.claims import Claims
 from export.errors import ExportError
 from export.kinds import framework_of
+from export.limits import check_limits
 from export.network.description import details, summary
 from export.network.weights import Imported, import_weights
 from export.presets import FRAMEWORK_PRESETS, claims, preset_format
@@ -30,7 +32,20 @@ _GUESS = (
 _PUBLISHED = "torchvision-coco-v1"
 
 
-def inspect(path: Path, choices: Choices, arguments: Sequence[str]) -> str:
+@dataclass(frozen=True)
+class Inspection:
+    """What is said of a checkpoint.
+
+    Attributes:
+        text: For the user.
+        wrong: What an option of the user's has wrong; None where all fit, or where only something must be given.
+    """
+
+    text: str
+    wrong: ExportError | None = None
+
+
+def inspect(path: Path, choices: Choices, arguments: Sequence[str]) -> Inspection:
     """Describe a checkpoint: what it is, what its shapes say, what a preset says, and what must be given.
 
     Args:
@@ -45,10 +60,43 @@ def inspect(path: Path, choices: Choices, arguments: Sequence[str]) -> str:
     imported = import_weights(checkpoint.tensors, choices.format)
     blocks = [_what_it_is(path, checkpoint, imported), _block("read off the shapes", details(imported.architecture))]
     try:
-        decision = decide(choices, imported)
+        decision = _decide(choices, imported)
     except ExportError as error:
-        return "\n\n".join([*blocks, _must_be_given(error, imported, choices, arguments)])
-    return "\n\n".join([*blocks, of_the_preset(decision), _may_be_given(imported, choices, decision, arguments)])
+        if not _is_wrong(choices, imported, error):
+            return Inspection("\n\n".join([*blocks, _must_be_given(error, imported, arguments)]))
+        return Inspection("\n\n".join([*blocks, *_in_place_of_the_preset(choices, imported)]), error)
+    return Inspection(
+        "\n\n".join([*blocks, of_the_preset(decision), _may_be_given(imported, choices, decision, arguments)])
+    )
+
+
+def _decide(choices: Choices, imported: Imported) -> Decision:
+    decision = decide(choices, imported)
+    check_limits(decision.conventions, decision.origin)
+    return decision
+
+
+def _is_wrong(choices: Choices, imported: Imported, error: ExportError) -> bool:
+    """Whether the user's own options do not fit: the conventions that were asked for, or what was not said without."""
+    asked = Choices(format=choices.format, preset=choices.preset, config=choices.config)
+    if (asked.preset or asked.config) and _refusal(asked, imported):
+        return True
+    return _refusal(Choices(format=choices.format), imported) != str(error)
+
+
+def _refusal(choices: Choices, imported: Imported) -> str:
+    try:
+        _decide(choices, imported)
+    except ExportError as error:
+        return str(error)
+    return ""
+
+
+def _in_place_of_the_preset(choices: Choices, imported: Imported) -> list[str]:
+    """The presets that fit, where that of the user does not."""
+    if choices.config or not (choices.preset and _refusal(Choices(choices.format, choices.preset), imported)):
+        return []
+    return [_block("may be meant", iter([("presets", _presets(fitting_presets(imported)))]))]
 
 
 def _block(title: str, rows: Iterator[tuple[str, str]]) -> str:
@@ -109,13 +157,13 @@ def _may_be_given(imported: Imported, choices: Choices, decision: Decision, argu
     return _block("may be given", iter(rows.items()))
 
 
-def _must_be_given(error: ExportError, imported: Imported, choices: Choices, arguments: Sequence[str]) -> str:
+def _must_be_given(error: ExportError, imported: Imported, arguments: Sequence[str]) -> str:
     fitting = fitting_presets(imported)
-    rows = {"because": str(error), "presets": _presets(fitting)}
-    if not (choices.preset or choices.config):
-        rows |= {
-            "export with": _command([*arguments, *(["--preset", fitting[0]] if fitting else ["--config", "YAML"])])
-        }
+    rows = {
+        "because": str(error),
+        "presets": _presets(fitting),
+        "export with": _command([*arguments, *(["--preset", fitting[0]] if fitting else ["--config", "YAML"])]),
+    }
     return _block("must be given", iter(rows.items()))
 
 
@@ -164,4 +212,10 @@ def _presets(fitting: Sequence[str]) -> str:
 
 
 def _command(arguments: Sequence[str]) -> str:
-    return f"python -m export {shlex.join(arguments)}"
+    return f"{shlex.join([_interpreter(), '-m', 'export'])} {shlex.join(arguments)}"
+
+
+def _interpreter() -> str:
+    """This Python, which has all that an export needs, as it is typed in the current folder."""
+    running = Path(sys.executable)
+    return str(running.relative_to(Path.cwd()) if running.is_relative_to(Path.cwd()) else running)

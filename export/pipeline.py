@@ -8,13 +8,15 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 
 from torch import Tensor
 
 from export import archive, trace
 from export.checkpoint import Checkpoint, load_checkpoint
 from export.choices import Choices, Decision, decide
+from export.failures import full_disk_named, refusals_of_pytorch
+from export.limits import check_limits
 from export.model import MaskRCNN
 from export.network.description import summary
 from export.network.weights import Imported, import_weights
@@ -61,27 +63,40 @@ def run(asked: Export) -> tuple[Path, Proof]:
         ExportError: Something of the user's does not fit, or the trace does not hold.
     """
     archive.check_name(asked.name)
+    archive.check_store(asked.store)
     with step(f"read {asked.checkpoint}"):
         checkpoint = load_checkpoint(asked.checkpoint)
         imported = import_weights(checkpoint.tensors, asked.choices.format)
         decision = decide(asked.choices, imported)
+        check_limits(decision.conventions, decision.origin)
     source = proof_of_source(asked, Source(checkpoint, imported, asked.choices, decision))
-    with step(f"build the model: {summary(imported.architecture)}; conventions: {decision.origin}"):
+    building = step(f"build the model: {summary(imported.architecture)}; conventions: {decision.origin}")
+    with building, refusals_of_pytorch("building the model"):
         model = MaskRCNN(imported.weights, imported.architecture, decision.conventions)
-    with TemporaryDirectory(prefix="export-") as scratch:
-        traced, staged = Path(scratch, archive.TRACE), Path(scratch, "archive")
+    with _scratch() as scratch:
+        traced, staged = scratch / archive.TRACE, scratch / "archive"
         staged.mkdir()
         with step("trace it"):
-            trace.save(trace.trace(model), traced)
+            with refusals_of_pytorch("tracing the model"):
+                module = trace.trace(model)
+            trace.save(module, traced)
         with step("prove the trace in a fresh process: other sizes, batches 1-8, blank pictures, other dtypes"):
             proof = verify(model, traced, proof_cases(imported.architecture, decision.conventions))
         if source:
             card = model_card(checkpoint, imported, decision, proof)
-            proof = replace(proof, source_framework=prove_source(*source, card, Path(scratch)))
+            proof = replace(proof, source_framework=prove_source(*source, card, scratch))
         with step(f"pack {asked.store / asked.name}.mar"):
             card = model_card(checkpoint, imported, decision, proof)
             archive.stage(staged, traced, card, asked.serving.to_yaml())
             return archive.archive(staged, asked.name, VERSION, asked.store), proof
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """A folder for what is made on the way."""
+    remedy = "free some space (an export needs about four times its float32 weights) or name another folder with TMPDIR"
+    with full_disk_named(Path(gettempdir()), remedy), TemporaryDirectory(prefix="export-") as folder:
+        yield Path(folder)
 
 
 def proof_of_source(asked: Export, source: Source) -> tuple[Framework, dict[str, Tensor]] | None:

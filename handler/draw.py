@@ -1,6 +1,7 @@
 """Detections drawn over their picture, for people. NumPy and Pillow only, so a client needs no PyTorch."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from itertools import cycle
 from typing import Any
 
@@ -10,6 +11,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 COLOURS = ((230, 25, 75), (60, 180, 75), (0, 130, 200), (245, 130, 48), (145, 30, 180), (70, 240, 240), (240, 50, 230))
 _OPACITY = 0.45
+
+Place = tuple[float, float]  # x, y
+Area = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 def run_lengths(counts: str) -> list[int]:
@@ -76,8 +80,9 @@ def draw_detections(image: Image.Image, detections: Sequence[Mapping[str, Any]],
             _tint(pixels, _enlarged(decode_mask(detection["mask"]), scale), colour)
     drawn = Image.fromarray(pixels)
     pencil = ImageDraw.Draw(drawn)
-    for detection, colour in reversed(coloured):
-        _label(pencil, detection, scale, colour)
+    places = _places(pencil, detections, scale, drawn.height)
+    for (detection, colour), place in reversed(list(zip(coloured, places, strict=True))):
+        _label(pencil, detection, scale, place, colour)
     return drawn
 
 
@@ -98,11 +103,44 @@ def _outline(plane: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return plane & ~core
 
 
-def _label(pencil: ImageDraw.ImageDraw, detection: Mapping[str, Any], scale: int, colour: tuple[int, int, int]) -> None:
+def _label(
+    pencil: ImageDraw.ImageDraw, detection: Mapping[str, Any], scale: int, place: Place, colour: tuple[int, int, int]
+) -> None:
     left, top, right, bottom = (corner * scale for corner in detection["box"])
     pencil.rectangle((left, top, max(left, right), max(top, bottom)), outline=colour)
-    text = f"{detection['class']} {detection['score']:.2f}"
-    font = ImageFont.load_default(size=12)
-    corner = (left + 2, max(top - 14, 0))
-    pencil.rectangle(pencil.textbbox(corner, text, font=font), fill=colour)
-    pencil.text(corner, text, fill="white", font=font)
+    pencil.rectangle(_area(pencil, place, detection), fill=colour)
+    pencil.text(place, _text(detection), fill="white", font=_font())
+
+
+def _places(
+    pencil: ImageDraw.ImageDraw, detections: Sequence[Mapping[str, Any]], scale: int, height: int
+) -> list[Place]:
+    """Where each name starts: above its box, or below the better ones' names that it would cover, if there is room."""
+    places: list[Place] = []
+    taken: list[Area] = []
+    for detection in detections:
+        x, wanted = detection["box"][0] * scale + 2, max(detection["box"][1] * scale - 14, 0)
+        y, area = wanted, _area(pencil, (x, wanted), detection)
+        while covered := [other[3] for other in taken if _overlap(area, other)]:
+            y = max(covered) + 1
+            area = _area(pencil, (x, y), detection)
+        places.append((x, y if area[3] < height else wanted))
+        taken.append(_area(pencil, places[-1], detection))
+    return places
+
+
+def _overlap(a: Area, b: Area) -> bool:
+    return a[0] <= b[2] and b[0] <= a[2] and a[1] <= b[3] and b[1] <= a[3]
+
+
+def _area(pencil: ImageDraw.ImageDraw, place: Place, detection: Mapping[str, Any]) -> Area:
+    return pencil.textbbox(place, _text(detection), font=_font())
+
+
+def _text(detection: Mapping[str, Any]) -> str:
+    return f"{detection['class']} {detection['score']:.2f}"
+
+
+@cache
+def _font() -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
+    return ImageFont.load_default(size=12)

@@ -3,18 +3,25 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
+import time
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
 from zipfile import ZIP_STORED, ZipFile
 
 import pytest
 import torch
 import yaml
 
-from export import trace
+from export import command_line, pipeline, trace
 from export.archive import REPOSITORY
+from export.choices import Choices, Decision
 from export.command_line import main
+from export.network.weights import Imported
 from handler.model_card import ModelCard
 from tests.export import tiny
 from tests.export.test_trace import tiny_model
@@ -98,7 +105,7 @@ def test_two_folders_give_the_same_bytes(checkpoint: Path, tmp_path: Path) -> No
     ("arguments", "message"),
     [
         (["nowhere.pth"], "'nowhere.pth' does not exist"),
-        (["{checkpoint}", "--name", "../up"], "model name must be letters"),
+        (["{checkpoint}", "--name", "../up"], "model name must be at most 200 letters"),
         (
             ["{checkpoint}", "--preset", "torchvision-coco-v1"],
             "preset torchvision-coco-v1 is of another network than the checkpoint: depth 50 (the checkpoint: 17)",
@@ -135,12 +142,90 @@ def test_nothing_is_packed_that_does_not_hold(
     assert not (tmp_path / "store").exists()
 
 
-@pytest.mark.parametrize("arguments", [["--score-threshold", "2"], ["--batch-size", "0"]])
-def test_refuses_values_out_of_range(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--score-threshold", "2", "must be from 0 to 1, got 2"),
+        ("--score-threshold", "nan", "must be from 0 to 1, got nan"),
+        ("--score-threshold", "much", "must be a number, got 'much'"),
+        ("--norm-eps", "-1", "must be at least 0, got -1"),
+        ("--anchor-sizes", "32/x,64", "must be a number, got 'x'"),
+        ("--anchor-ratios", "1,0", "must be above 0, got 0"),
+        ("--batch-size", "0", "must be from 1 to 1,000,000, got 0"),
+        ("--min-size", "abc", "must be a whole number from 1 to 65,500, got 'abc'"),
+        ("--max-size", "65501", "must be from 1 to 65,500, got 65501"),
+        ("--max-detections", "1" + "0" * 21, "must be from 1 to 10,000, got 1000000000000000000000"),
+        ("--pre-nms-top-n", "9223372036854775808", "must be from 1 to 1,000,000, got 9223372036854775808"),
+        ("--max-pixels", "2147483648", "must be from 1 to 2,147,483,647, got 2147483648"),
+    ],
+)
+def test_refuses_values_out_of_range(option: str, value: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
-        main(["any.pth", *arguments])
+        main(["any.pth", f"{option}={value}"])
     assert stopped.value.code == 2
-    assert arguments[0] in capsys.readouterr().err
+    assert f"argument {option}: {message}\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("store", ["/dev/null/store", "/proc/store", "{checkpoint}"])
+def test_a_store_that_cannot_be_written_is_refused_before_the_work(
+    store: str, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = store.format(checkpoint=checkpoint)
+    assert main([str(checkpoint), "--out", out]) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith(f"error: --out {out}: the folder cannot be made or written: ")
+
+
+def test_what_pytorch_refuses_is_an_error(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decide = pipeline.decide
+
+    def decide_too_much(choices: Choices, imported: Imported) -> Decision:  # as a config may
+        decision = decide(choices, imported)
+        return replace(decision, conventions=decision.conventions.with_options("pooling", sampling_ratio=2**70))
+
+    monkeypatch.setattr(pipeline, "decide", decide_too_much)
+    assert main([str(checkpoint), "--out", str(tmp_path / "store"), *FAST]) == 2
+    assert "error: tracing the model failed: " in capsys.readouterr().err
+
+
+def test_a_full_temporary_folder_is_named(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def verify(*_: object) -> None:
+        raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 64 vs 0")
+
+    monkeypatch.setattr(pipeline, "verify", verify)
+    assert main([str(checkpoint), "--out", str(tmp_path / "store"), *FAST]) == 2
+    assert f"error: the disk of {gettempdir()} is full: " in capsys.readouterr().err
+    assert not (tmp_path / "store").exists()
+
+
+def test_sigterm_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def run(_: object) -> None:
+        with TemporaryDirectory(prefix="export-"):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+
+    (tmp_path / "any.pth").write_bytes(b"")
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(command_line, "run", run)
+    with pytest.raises(SystemExit) as stopped:
+        main([str(tmp_path / "any.pth")])
+    assert stopped.value.code == 143
+    assert [path.name for path in tmp_path.iterdir()] == ["any.pth"]
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_ctrl_c_ends_without_a_traceback(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command_line, "run", lambda _: signal.raise_signal(signal.SIGINT))
+    assert main([str(checkpoint)]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
 
 
 def test_the_manual_names_every_preset(capsys: pytest.CaptureFixture[str]) -> None:

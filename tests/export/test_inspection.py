@@ -2,12 +2,14 @@
 
 import re
 import shlex
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from export import limits
 from export.choices import Choices, decide
 from export.command_line import main, parser
 from export.inspection import fitting_presets, likely_presets, of_the_preset
@@ -101,9 +103,48 @@ def default_of(framework: str, variant: str) -> str:
 
 def test_says_which_option_does_not_fit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = trained("detectron2", "fpn").save(tmp_path)
-    assert main(["inspect", str(path), "--preset", "detectron2", "--labels", "voc"]) == 0
-    needed = said(blocks(capsys.readouterr().out)["must be given"])
-    assert "because the checkpoint has 6 classes with the background, but 20 class names were given" in needed
+    assert main(["inspect", str(path), "--preset", "detectron2", "--labels", "voc"]) == 2
+    shown = capsys.readouterr()
+    assert list(blocks(shown.out)) == ["what it is", "read off the shapes"]  # no preset helps, no command would work
+    assert shown.err.startswith("error: the checkpoint has 6 classes with the background, but 20 class names were")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--config", "nowhere.yaml"], "nowhere.yaml"),
+        (["--labels", "nowhere.txt"], "class names nowhere.txt cannot be read"),
+        (["--anchor-sizes", "32,64"], "the conventions give 3, 3 on 2 level(s)"),
+        (["--preset", "mine"], "preset 'mine' is not known"),
+        (["--preset", "COCO-InstanceSegmentation/mask_rcnn_R_50_C4_1x"], "is of another network than the checkpoint"),
+    ],
+)
+def test_a_wrong_option_is_an_error(
+    options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = trained("detectron2", "fpn").save(tmp_path)
+    assert main(["inspect", str(path), *options]) == 2
+    shown = capsys.readouterr()
+    assert message in shown.err
+    assert "export with" not in shown.out
+    assert ("may be meant" in blocks(shown.out)) == ("--preset" in options)
+
+
+def test_an_option_beside_what_must_be_given_is_not_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = trained("detectron2", "gn").save(tmp_path)
+    assert main(["inspect", str(path), "--max-detections", "20"]) == 0
+    needed = blocks(capsys.readouterr().out)["must be given"]
+    assert "--max-detections 20 --config YAML" in needed
+
+
+def test_an_impossible_count_of_a_preset_or_config_is_wrong(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = trained("detectron2", "fpn").save(tmp_path)
+    monkeypatch.setitem(limits._LARGEST["detections"], "max_detections", 99)
+    for arguments in (["inspect", str(path)], [str(path), "--out", str(tmp_path)]):
+        assert main([*arguments, "--preset", "detectron2"]) == 2
+        assert "max_detections must be from 1 to 99, got 100 (from preset detectron2, or" in capsys.readouterr().err
 
 
 def test_shows_what_was_asked_and_what_the_checkpoint_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -153,9 +194,24 @@ def test_what_it_says_to_type_is_understood(tmp_path: Path, capsys: pytest.Captu
     assert main(["inspect", str(path), "--format", "caffe2", "--nms-threshold", "0.4"]) == 0
     command = blocks(capsys.readouterr().out)["may be given"].rpartition("export with")[2]
     words = shlex.split(command)
-    assert words[:3] == ["python", "-m", "export"]
+    assert words[1:3] == ["-m", "export"]
+    assert Path.cwd() / words[0] == Path(sys.executable)
     options = parser().parse_args(words[3:])
     assert (options.checkpoint, options.format, options.nms_threshold) == (str(path), "caffe2", 0.4)
+
+
+def test_names_its_own_python_as_it_is_typed_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = trained("caffe2", "fpn").save(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for running, typed in (
+        (tmp_path / ".venv/bin/python", ".venv/bin/python"),
+        ("/opt/a b/python", "'/opt/a b/python'"),
+    ):
+        monkeypatch.setattr(sys, "executable", str(running))
+        assert main(["inspect", str(path), "--nms-threshold", "0.4"]) == 0
+        assert f"export with    {typed} -m export" in capsys.readouterr().out
 
 
 def test_what_cannot_be_read_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

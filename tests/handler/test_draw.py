@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pycocotools import mask as coco
 
-from handler.draw import decode_mask, draw_detections
+from handler.draw import COLOURS, decode_mask, draw_detections
 
 RNG = np.random.default_rng(3)
 PLANES = {
@@ -75,3 +75,19 @@ def test_a_small_picture_is_drawn_larger() -> None:
     assert drawn.shape == (60, 90, 3)
     assert drawn[37, 45].tolist() == [103, 11, 33]  # inside the mask
     assert not drawn[50:, :].any()
+
+
+def test_names_at_one_corner_lie_below_each_other() -> None:
+    """The best one stays where it was; each other is whole, below."""
+    same = [{"class": "circle", "score": score, "box": [1, 1, 90, 55]} for score in (0.9, 0.8, 0.7)]
+    drawn = np.array(draw_detections(Image.new("RGB", (100, 60)), same)).astype(int)
+    first = np.array(draw_detections(Image.new("RGB", (100, 60)), same[:1]))
+    filled = [np.flatnonzero((drawn[:50, 5:40] == colour).all(2).sum(1) > 8) for colour in COLOURS[:3]]
+    assert all(len(rows) >= 8 for rows in filled)
+    assert filled[0].max() < filled[1].min() <= filled[1].max() < filled[2].min()
+    assert np.array_equal(drawn[2 : filled[0].max(), 2:60], first[2 : filled[0].max(), 2:60])
+
+
+def test_names_without_room_below_stay_in_the_picture() -> None:
+    same = [{"class": "circle", "score": 0.5, "box": [1, 1, 90, 20]}] * 5
+    assert draw_detections(Image.new("RGB", (100, 24)), same).size == (100, 24)
