@@ -19,6 +19,7 @@ from export.failures import full_disk_named, refusals_of_pytorch
 from export.limits import check_limits
 from export.model import MaskRCNN
 from export.network.description import summary
+from export.network.recognise import without_wrapper
 from export.network.weights import Imported, import_weights
 from export.prove import Framework, Source, SourceProof, prove, source_framework
 from export.prove.pictures import pictures
@@ -69,7 +70,8 @@ def run(asked: Export) -> tuple[Path, Proof]:
         imported = import_weights(checkpoint.tensors, asked.choices.format)
         decision = decide(asked.choices, imported)
         check_limits(decision.conventions, decision.origin)
-    source = proof_of_source(asked, Source(checkpoint, imported, asked.choices, decision))
+    bare = replace(checkpoint, tensors=without_wrapper(checkpoint.tensors))  # as the framework itself would name them
+    source = proof_of_source(asked, Source(bare, imported, asked.choices, decision))
     building = step(f"build the model: {summary(imported.architecture)}; conventions: {decision.origin}")
     with building, refusals_of_pytorch("building the model"):
         model = MaskRCNN(imported.weights, imported.architecture, decision.conventions)
