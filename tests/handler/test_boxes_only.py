@@ -87,9 +87,9 @@ def test_people_see_the_boxes(tmp_path: Path) -> None:
     detections = reply_to(load(tmp_path), plain(32, 48, red=7))
     lines = table(detections).splitlines()
     assert lines[1].split() == ["class", "7", "0.900", "0.0", "0.0", "48.0", "32.0", "-"]
-    drawn = draw_detections(Image.new("RGB", (48, 32)), detections)
-    assert drawn.getpixel((0, 31)) == (230, 25, 75)  # the edge of the first box
-    assert drawn.getpixel((36, 25)) == (0, 0, 0)  # nothing is tinted
+    drawn = draw_detections(Image.new("RGB", (48, 32)), detections, scale=8)  # large beside its names
+    assert drawn.getpixel((0, 255)) == (230, 25, 75)  # the edge of the first box
+    assert drawn.getpixel((288, 200)) == (0, 0, 0)  # nothing is tinted
 
 
 def test_lengths_must_agree_without_masks_too() -> None:
