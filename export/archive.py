@@ -24,7 +24,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 HANDLER = "maskrcnn_handler.py"
 TRACE = "model.pt"
 # What a worker imports. The sources of the ops and of the build stay at home.
-PACKAGES = {"handler": ("*.py", "gpu/*.py"), "ops": ("*.py", "lib/*.so")}
+PACKAGES = {"handler": ("**/*.py", "replies/*.html", "replies/*.json"), "ops": ("*.py", "lib/*.so")}
 
 _MANIFEST = "MAR-INF/MANIFEST.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")  # file names may have 255

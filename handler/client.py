@@ -56,7 +56,7 @@ def predict(url: str, picture: bytes, token: str | None = None, timeout: float =
         timeout: Seconds to wait.
 
     Returns:
-        The reply as ``handler/reply.py`` writes it.
+        The reply as ``handler/replies/detections_json.py`` writes it.
 
     Raises:
         RefusedError: This picture is not answered; the text says why.

@@ -3,12 +3,15 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from handler.errors import RequestError, out_of_memory
 from handler.images import Picture, Wanted, decode_guarded, pillow_guarded
 
-Body = bytes | bytearray
+Body = bytes | bytearray | NDArray[np.uint8]
+"""The bytes of a file, or pixels: (H, W, 3) uint8, RGB."""
 
 
 class Decoder:
@@ -37,6 +40,8 @@ class Decoder:
             return list(self._pool.map(self._decode, bodies))
 
     def _decode(self, body: Body) -> Picture | RequestError:
+        if isinstance(body, np.ndarray):
+            return Picture(body, *body.shape[:2])
         try:
             return decode_guarded(body, self._max_pixels, self._wanted)
         except RequestError as error:

@@ -1,6 +1,8 @@
 """What the model found in one picture, in pixels of that picture."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from torch import Tensor
 
@@ -15,8 +17,8 @@ class Detections:
         boxes: (N, 4) float32 on the CPU, x1 y1 x2 y2.
         scores: (N,) float32 on the CPU.
         labels: (N,) int64 on the CPU, positions in the model card's ``class_names``.
-        masks: One run-length string an instance, as COCO's ``counts``; its ``size`` is [height, width]. None of a
-            model that finds boxes only.
+        masks: One run-length string an instance, as COCO's ``counts``; its ``size`` is [height, width]. None where
+            boxes only are wanted, or found.
     """
 
     height: int
@@ -48,7 +50,13 @@ def unpack_masks(counts: Tensor, offsets: Tensor) -> list[str]:
 
 
 def split(
-    image_sizes: Tensor, counts: Tensor, boxes: Tensor, scores: Tensor, labels: Tensor, masks: list[str] | None
+    image_sizes: Tensor,
+    counts: Tensor,
+    boxes: Tensor,
+    scores: Tensor,
+    labels: Tensor,
+    masked: Tensor,
+    masks: Sequence[str],
 ) -> list[Detections]:
     """Cut the rows of several pictures, one after the other, into one answer a picture.
 
@@ -58,13 +66,16 @@ def split(
         boxes: (K, 4) of all pictures, and so on.
         scores: (K,).
         labels: (K,).
-        masks: K of them; None of a model that finds boxes only.
+        masked: (N,) bool, the pictures that have masks.
+        masks: Those of these pictures' rows.
     """
-    ends = counts.cumsum(0)
-    spans = [slice(end - count, end) for end, count in zip(ends.tolist(), counts.tolist(), strict=True)]
-    return [
-        Detections(
-            height, width, boxes[span], scores[span], labels[span], None if masks is None else tuple(masks[span])
-        )
-        for (height, width), span in zip(image_sizes.tolist(), spans, strict=True)
-    ]
+    texts = iter(masks)
+    ends = counts.cumsum(0).tolist()
+    answers = []
+    for (height, width), end, count, wanted in zip(
+        image_sizes.tolist(), ends, counts.tolist(), masked.tolist(), strict=True
+    ):
+        span = slice(end - count, end)
+        own = tuple(islice(texts, count)) if wanted else None
+        answers.append(Detections(height, width, boxes[span], scores[span], labels[span], own))
+    return answers

@@ -16,6 +16,7 @@ from handler.loading import load_trace
 from handler.metrics import Observe, ignore
 from handler.model_card import FILE_NAME, ModelCard
 from handler.network import Network
+from handler.selection import Selection, default_selection
 from handler.settings import Settings
 from handler.steps import Prepared, Segmented, Steps
 
@@ -30,11 +31,16 @@ class Detector:
         settings: What this deployment chose.
         device: Where it computes.
         lane: How it uses that device.
+        selection: What is answered of a picture of which nothing else is said.
+
+    Raises:
+        ValueError: The settings do not fit the card.
     """
 
     def __init__(self, card: ModelCard, settings: Settings, device: torch.device, network: Network, lane: Lane) -> None:
         """Take the parts; callers want ``Detector.load``."""
         self.card, self.settings, self.device, self.lane = card, settings, device, lane
+        self.selection = default_selection(card, settings)
         self._steps = Steps(network, lane)
 
     @classmethod
@@ -78,15 +84,20 @@ class Detector:
         """Compute a pass of blank pictures, and the masks of its first rows, so many at a time."""
         images = [torch.zeros(height, width, 3, dtype=torch.uint8)] * batch
         (whole,) = plan_passes([self._canvas((height, width))] * batch, batch)
-        (prepared,) = self._prepared(images, [(height, width)] * batch, [whole], ignore)
+        sizes = [(height, width)] * batch
+        (prepared,) = self._prepared(images, sizes, [self.selection] * batch, [whole], ignore)
         started = self._steps.start(prepared, ignore, expected=True)
-        numbers = torch.arange(started.found.kept.numel()).reshape(started.found.kept.shape)
+        numbers = torch.arange(started.found.valid.numel()).reshape(started.found.valid.shape)
         for count in rows:
             self._steps.finish(self._steps.segment(started, ignore, numbers < count), ignore)
 
     @torch.inference_mode()
     def detect(
-        self, images: Sequence[Tensor], observe: Observe = ignore, image_sizes: Sequence[Size] | None = None
+        self,
+        images: Sequence[Tensor],
+        observe: Observe = ignore,
+        image_sizes: Sequence[Size] | None = None,
+        selections: Sequence[Selection] | None = None,
     ) -> list[Detections]:
         """Find the instances of each picture; its answer does not depend on the other pictures.
 
@@ -95,13 +106,15 @@ class Detector:
             observe: Takes the metrics of each pass.
             image_sizes: Height and width that each answer is in, where a picture was shrunk as it was decoded; None:
                 the pictures' own.
+            selections: What is answered of each; None: what the settings say.
 
         Returns:
             One per picture, in the order of the pictures.
         """
         answered_in = image_sizes or [(image.shape[0], image.shape[1]) for image in images]
+        selected = selections or [self.selection] * len(images)
         passes = self._passes(answered_in)
-        computed = self._in_turn(self._prepared(images, answered_in, passes, observe), observe)
+        computed = self._in_turn(self._prepared(images, answered_in, selected, passes, observe), observe)
         found: dict[int, Detections] = {}
         with self.lane.current():
             for each, answers in zip(passes, computed, strict=True):
@@ -124,7 +137,12 @@ class Detector:
         return canvas_size(*resized_size(*image_size, preprocessing), preprocessing)
 
     def _prepared(
-        self, images: Sequence[Tensor], image_sizes: Sequence[Size], passes: Sequence[Pass], observe: Observe
+        self,
+        images: Sequence[Tensor],
+        image_sizes: Sequence[Size],
+        selections: Sequence[Selection],
+        passes: Sequence[Pass],
+        observe: Observe,
     ) -> Iterator[Prepared]:
         """Prepare one pass after the other, each when it is asked for."""
         for each in passes:
@@ -132,7 +150,8 @@ class Detector:
             chosen = [images[index] for index in each.indices]
             sizes = [image_sizes[index] for index in each.indices]
             resized = [resized_size(*size, self.card.preprocessing) for size in sizes]
-            yield self._steps.prepare(each.canvas, chosen, resized, sizes, observe)
+            wanted = [selections[index] for index in each.indices]
+            yield self._steps.prepare(each.canvas, chosen, resized, sizes, wanted, observe)
 
     def _in_turn(self, prepared: Iterator[Prepared], observe: Observe) -> Iterator[list[Detections]]:
         """Compute passes so that a GPU has work while the host packs, waits or reads.

@@ -18,6 +18,13 @@ class RequestError(Exception):
         self.code, self.message, self.hint, self.status = code, message, hint, HTTPStatus(status)
 
 
+class BadOptionError(RequestError):
+    """An option of a request that is unknown or not allowed."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__("bad_option", message, hint, HTTPStatus.BAD_REQUEST)
+
+
 def out_of_memory(what: str) -> RequestError:
     """The error of a request for which the memory of the server is too small.
 

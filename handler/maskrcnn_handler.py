@@ -9,14 +9,19 @@ import logging
 import os
 from http import HTTPStatus
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from ts.metrics.metric_type_enum import MetricTypes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ts.context import Context
 
     from handler.metrics import Observe
+    from handler.replies.reply import Reply
+    from handler.requests.incoming import Incoming
     from handler.worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -42,40 +47,50 @@ class MaskRCNNHandler:
 
         Args:
             data: Fields of each request.
-            context: TorchServe's; takes the status and the content type of each reply.
+            context: TorchServe's; takes the status, content type and headers of each reply.
 
         Returns:
-            One JSON reply per request, in the order of the requests.
+            One reply per request, in the order of the requests.
         """
-        described = {index for index in range(len(data)) if context.get_request_header(index, "describe") == "True"}
-        answers = iter(self._answer([each for index, each in enumerate(data) if index not in described], context))
-        replies = [self._describe() if index in described else next(answers) for index in range(len(data))]
-        for index, (status, _) in enumerate(replies):
-            context.set_response_content_type(index, "application/json")
-            context.set_response_status(status.value, status.phrase, index)
-        return [body for _, body in replies]
+        replies = self._answer(data, context)
+        for index, reply in enumerate(replies):
+            context.set_response_content_type(index, reply.media_type)
+            context.set_response_status(reply.status.value, reply.status.phrase, index)
+            for name, value in reply.headers.items():
+                context.set_response_header(index, name, value)
+        return [reply.body for reply in replies]
 
-    def _answer(self, requests: list[dict[str, Any]], context: "Context") -> list[tuple[HTTPStatus, bytes]]:
+    def _answer(self, data: list[dict[str, Any]], context: "Context") -> "Sequence[Reply | SimpleNamespace]":
         if self._worker is None:
-            return [self._unavailable()] * len(requests)
+            return [_unavailable(self._failure)] * len(data)
         try:
-            replies = self._worker.answer(requests, _observer(context))
+            return self._worker.answer(_incoming(data, context), _observer(context))
         except Exception as error:
             _leave_if_the_device_is_broken(error)
             raise
-        return [(reply.status, reply.body) for reply in replies]
 
-    def _describe(self) -> tuple[HTTPStatus, bytes]:
-        """The model card, for ``GET /models/NAME?customized=true`` (TorchServe asks with a header of its own)."""
-        return self._unavailable() if self._worker is None else (HTTPStatus.OK, self._worker.describe())
 
-    def _unavailable(self) -> tuple[HTTPStatus, bytes]:
-        error = {
-            "code": "model_not_loaded",
-            "message": f"the model could not be loaded: {self._failure}",
-            "hint": "the log of the worker has the whole story; correct it and start the server again",
-        }
-        return HTTPStatus.SERVICE_UNAVAILABLE, json.dumps({"error": error}).encode()
+def _incoming(data: list[dict[str, Any]], context: "Context") -> "list[Incoming]":
+    """The requests of a batch; by two headers of its own TorchServe says which of its APIs they came by."""
+    from handler.requests.incoming import Incoming
+
+    requests = []
+    for index, fields in enumerate(data):
+        headers = context.get_all_request_header(index)
+        describe, explain = headers.get("describe") == "True", headers.get("explain") == "True"
+        requests.append(Incoming.of(fields, headers, "describe" if describe else "explain" if explain else "predict"))
+    return requests
+
+
+def _unavailable(failure: str) -> SimpleNamespace:
+    """A reply for when not even ours could be imported."""
+    error = {
+        "code": "model_not_loaded",
+        "message": f"the model could not be loaded: {failure}",
+        "hint": "the log of the worker has the whole story; correct it and start the server again",
+    }
+    body, status = json.dumps({"error": error}).encode(), HTTPStatus.SERVICE_UNAVAILABLE
+    return SimpleNamespace(status=status, body=body, media_type="application/json", headers={})
 
 
 def _load(context: "Context") -> "Worker":

@@ -18,39 +18,22 @@ from handler.settings import Settings
 
 
 class Found(NamedTuple):
-    """What the first half finds in B pictures: D rows each, best first. ``kept`` marks those that are answered."""
+    """What the first half finds in B pictures: D rows each, best first; ``valid`` marks those that are detections."""
 
     boxes_on_canvas: Tensor  # (B, D, 4) float32
     boxes: Tensor  # (B, D, 4) float32, in pixels of the picture
     scores: Tensor  # (B, D) float32
     labels: Tensor  # (B, D) int64
-    kept: Tensor  # (B, D) bool
+    valid: Tensor  # (B, D) bool
     levels: tuple[Tensor, ...]  # of the pyramid: what the second half reads
 
 
 class Network:
-    """A loaded trace with the rules of its card and of the deployment.
-
-    Raises:
-        ValueError: The settings ask for scores that the trace never gives.
-    """
+    """A loaded trace with the rules of its card."""
 
     def __init__(self, model: torch.jit.ScriptModule, card: ModelCard, settings: Settings) -> None:
-        post = card.postprocessing
-        if settings.score_threshold is not None and settings.score_threshold < post.score_threshold:
-            raise ValueError(
-                f"model-config.yaml: score_threshold must be at least {post.score_threshold}, the limit that the model "
-                f"was exported with, got {settings.score_threshold}; export it again with a lower one"
-            )
-        self._model, self._pre, self._post = model, card.preprocessing, post
+        self._model, self._pre, self._post = model, card.preprocessing, card.postprocessing
         self._dtype = torch_dtype(settings)
-        self._score_threshold = post.score_threshold if settings.score_threshold is None else settings.score_threshold
-        self._mask_threshold = post.mask_threshold if settings.mask_threshold is None else settings.mask_threshold
-
-    @property
-    def finds_masks(self) -> bool:
-        """Whether there is a second half; a Faster R-CNN has none."""
-        return self._post.masks
 
     def place(self, images: Sequence[Tensor], sizes: Tensor, canvas: Size) -> Tensor:
         """Lay pictures on a canvas.
@@ -85,16 +68,15 @@ class Network:
         sizes_on_canvas, image_sizes = tables.unbind()
         boxes_on_canvas, scores, labels, _, counts, *levels = self._model.detect(canvas, sizes_on_canvas)
         boxes = boxes_on_image(boxes_on_canvas, sizes_on_canvas, image_sizes, self._post.clip_boxes)
-        kept = self._kept(boxes, scores, counts)
-        return Found(boxes_on_canvas, boxes, scores, labels, kept, tuple(levels))
+        valid = self._valid(boxes, scores, counts)
+        return Found(boxes_on_canvas, boxes, scores, labels, valid, tuple(levels))
 
-    def _kept(self, boxes: Tensor, scores: Tensor, counts: Tensor) -> Tensor:
-        """Mark the rows that are answered; only their masks are computed."""
+    def _valid(self, boxes: Tensor, scores: Tensor, counts: Tensor) -> Tensor:
         rows = torch.arange(scores.shape[1], device=scores.device)
-        kept = (rows < counts[:, None]) & (scores > self._score_threshold)
+        valid = (rows < counts[:, None]) & (scores > self._post.score_threshold)
         if self._post.clip_boxes:  # who clips also drops what clipping left without an inside
-            kept &= ((boxes[..., 2:] - boxes[..., :2]) > 0).all(-1)
-        return kept
+            valid &= ((boxes[..., 2:] - boxes[..., :2]) > 0).all(-1)
+        return valid
 
     def segment(self, found: Found, rows: Tensor, counts: Tensor) -> Tensor:
         """Compute the small masks of some rows.
@@ -112,18 +94,18 @@ class Network:
         masks: Tensor = self._model.segment(boxes, labels, counts, *found.levels)
         return masks
 
-    def encode(self, probs: Tensor, boxes: Tensor, image_sizes: Tensor) -> tuple[Tensor, Tensor]:
+    def encode(self, probs: Tensor, boxes: Tensor, image_sizes: Tensor, thresholds: Tensor) -> tuple[Tensor, Tensor]:
         """Encode masks as run lengths; waits for the device.
 
         Args:
             probs: (K, M, M), what ``segment`` gave, without padding.
             boxes: (K, 4) float32, in pixels of each one's picture.
             image_sizes: (K, 2) int64, height and width of each one's picture.
+            thresholds: (K,) float32, probability that makes a pixel part of the instance.
 
         Returns:
             (T,) uint8 bytes and (K + 1,) int64 offsets, as ``unpack_masks`` takes them.
         """
-        thresholds = torch.full((len(probs),), self._mask_threshold, device=probs.device)
         return ops.encode_rle(
             probs, boxes, image_sizes, thresholds, rule=self._post.paste_rule, inclusive=self._post.paste_inclusive
         )

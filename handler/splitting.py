@@ -11,38 +11,40 @@ from handler.errors import RequestError, out_of_memory
 from handler.failures import first_line, is_out_of_memory
 from handler.images import Picture
 from handler.metrics import Observe
+from handler.selection import Selection
 
 logger = logging.getLogger(__name__)
 
 
 def detect_or_split(
-    detector: Detector, pictures: Sequence[Picture], observe: Observe
+    detector: Detector, pictures: Sequence[Picture], selections: Sequence[Selection], observe: Observe
 ) -> list[Detections | RequestError]:
     """Find the instances of each picture; where memory runs out, of one picture after the other.
 
     Args:
         detector: The model.
         pictures: Any number of them.
+        selections: What is answered of each.
         observe: Takes the metrics.
 
     Returns:
         One per picture, in their order; an error for those that memory is too small for even alone.
     """
     try:
-        return [*_detect(detector, pictures, observe)]
+        return [*_detect(detector, pictures, selections, observe)]
     except Exception as error:
         if not is_out_of_memory(error):
             raise
         logger.warning("out of memory with %d pictures, now one by one: %s", len(pictures), first_line(error))
     # Only here, after the except clause: the exception's traceback kept the tensors of the failed batch alive.
     observe("maskrcnn_splits_total", 1)
-    return [_alone(detector, picture, observe) for picture in pictures]
+    return [_alone(detector, *each, observe) for each in zip(pictures, selections, strict=True)]
 
 
-def _alone(detector: Detector, picture: Picture, observe: Observe) -> Detections | RequestError:
+def _alone(detector: Detector, picture: Picture, selection: Selection, observe: Observe) -> Detections | RequestError:
     detector.free_memory()
     try:
-        (found,) = _detect(detector, [picture], observe)
+        (found,) = _detect(detector, [picture], [selection], observe)
     except Exception as error:
         if not is_out_of_memory(error):
             raise
@@ -51,6 +53,9 @@ def _alone(detector: Detector, picture: Picture, observe: Observe) -> Detections
     return found
 
 
-def _detect(detector: Detector, pictures: Sequence[Picture], observe: Observe) -> list[Detections]:
+def _detect(
+    detector: Detector, pictures: Sequence[Picture], selections: Sequence[Selection], observe: Observe
+) -> list[Detections]:
     images = [torch.from_numpy(picture.pixels) for picture in pictures]
-    return detector.detect(images, observe, [(picture.height, picture.width) for picture in pictures])
+    sizes = [(picture.height, picture.width) for picture in pictures]
+    return detector.detect(images, observe, sizes, selections)

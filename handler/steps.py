@@ -16,6 +16,7 @@ from handler.detections import Detections, split, unpack_masks
 from handler.lane import Lane, Wait
 from handler.metrics import Observe, timed
 from handler.network import Found, Network
+from handler.selection import Selection, kept_rows
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Prepared:
     image_sizes: Tensor  # (N, 2) int64 on the CPU, of the real pictures
     sizes_on_canvas: Tensor  # (B, 2) int64 on the CPU
     images: Sequence[Tensor]  # B of them
+    selections: Sequence[Selection]  # N of them
     tables: Tensor  # (2, B, 2) int64: sizes on the canvas, sizes of the pictures
 
 
@@ -34,20 +36,24 @@ class Started:
     """A pass whose boxes are under way. ``found`` holds until the next pass is started."""
 
     image_sizes: Tensor
+    selections: Sequence[Selection]
     found: Found
-    host: Wait  # boxes, scores, labels, kept
+    host: Wait  # boxes, scores, labels, valid
 
 
 @dataclass(frozen=True)
 class Segmented:
-    """A pass whose masks are under way. Only real detections, no padding."""
+    """A pass whose masks are under way. Only detections that are answered, no padding."""
 
     image_sizes: Tensor  # (N, 2)
     counts: Tensor  # (N,)
+    masked: Tensor  # (N,) bool, the pictures whose masks are wanted
     boxes: Tensor  # (K, 4), and so on, on the CPU
     scores: Tensor
     labels: Tensor
-    masks: tuple[Tensor, Tensor, Tensor] | None  # what ``Network.encode`` takes, on the device; None: none to be found
+    masks: (
+        tuple[Tensor, Tensor, Tensor, Tensor] | None
+    )  # what ``Network.encode`` takes, on the device; None: none to be found
     beside: AbstractContextManager[None]  # where to encode them
 
 
@@ -63,6 +69,7 @@ class Steps:
         images: Sequence[Tensor],
         sizes: Sequence[Size],
         image_sizes: Sequence[Size],
+        selections: Sequence[Selection],
         observe: Observe,
     ) -> Prepared:
         """Send pictures to the device.
@@ -72,6 +79,7 @@ class Steps:
             images: (H, W, 3) uint8 each.
             sizes: Height and width of each on the canvas.
             image_sizes: Height and width that the answer is in.
+            selections: What is answered of each.
             observe: Takes the metrics.
         """
         padding = self._lane.batch(len(images)) - len(images)
@@ -79,7 +87,7 @@ class Steps:
         tables = torch.tensor([[*sizes, *[(1, 1)] * padding], [*image_sizes, *[(1, 1)] * padding]])  # (2, B, 2)
         with timed(observe, "maskrcnn_upload_seconds"):
             *pictures, tables_there = self._lane.upload([*images, *blanks, tables])
-        return Prepared(canvas, tables[1, : len(images)], tables[0], pictures, tables_there)
+        return Prepared(canvas, tables[1, : len(images)], tables[0], pictures, selections, tables_there)
 
     def start(self, prepared: Prepared, observe: Observe, expected: bool = False) -> Started:
         """Find the boxes; waits for nothing.
@@ -93,45 +101,49 @@ class Steps:
             canvas = self._network.place(prepared.images, prepared.sizes_on_canvas, prepared.canvas)
         with timed(observe, "maskrcnn_detect_seconds"):
             found = self._lane.find(canvas, prepared.tables, observe, expected)
-        host = self._lane.download([found.boxes, found.scores, found.labels, found.kept])
-        return Started(prepared.image_sizes, found, host)
+        host = self._lane.download([found.boxes, found.scores, found.labels, found.valid])
+        return Started(prepared.image_sizes, prepared.selections, found, host)
 
     def segment(self, started: Started, observe: Observe, kept: Tensor | None = None) -> Segmented:
-        """Wait for the boxes and begin the masks of those that are answered.
+        """Wait for the boxes and begin the masks of those that are answered with one.
 
         Args:
             started: The boxes.
             observe: Takes the metrics.
-            kept: (N, D) bool on the CPU, takes the place of what the network kept.
+            kept: (N, D) bool on the CPU, takes the place of what the selections keep.
         """
         with timed(observe, "maskrcnn_wait_seconds"):
-            boxes, scores, labels, found_kept = started.host()
-        kept = found_kept[: len(started.image_sizes)] if kept is None else kept
-        rows, counts = kept.flatten().nonzero().flatten(), kept.sum(1)  # (K,), (N,)
+            boxes, scores, labels, valid = started.host()
+        selections, count = started.selections, len(started.selections)
+        kept = kept_rows(selections, scores[:count], labels[:count], valid[:count]) if kept is None else kept
+        masked = torch.tensor([each.masks for each in selections])  # (N,)
         masks = None
-        if len(rows) and self._network.finds_masks:
+        if (kept_masked := kept & masked[:, None]).any():
             with timed(observe, "maskrcnn_segment_seconds"):
-                masks = self._masks(started, rows, counts)
+                masks = self._masks(started, kept_masked)
+        rows = kept.flatten().nonzero().flatten()  # (K,)
         boxes, scores, labels = (each.flatten(0, 1).index_select(0, rows) for each in (boxes, scores, labels))
-        return Segmented(started.image_sizes, counts, boxes, scores, labels, masks, self._lane.beside())
+        beside = self._lane.beside()
+        return Segmented(started.image_sizes, kept.sum(1), masked, boxes, scores, labels, masks, beside)
 
-    def _masks(self, started: Started, rows: Tensor, counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Small masks, boxes and picture sizes of K rows, on the device."""
+    def _masks(self, started: Started, kept: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Small masks, boxes, picture sizes and thresholds of the K rows that (N, D) marks, on the device."""
+        rows, counts = kept.flatten().nonzero().flatten(), kept.sum(1)  # (K,), (N,)
         count, found = len(rows), started.found
         padded = torch.nn.functional.pad(rows, (0, self._lane.rows(count) - count))
-        padded_counts = torch.nn.functional.pad(counts, (0, len(found.kept) - len(counts)))
+        padded_counts = torch.nn.functional.pad(counts, (0, len(found.valid) - len(counts)))
         sizes = started.image_sizes.repeat_interleave(counts, dim=0)  # (K, 2)
-        rows_there, counts_there, sizes_there = self._lane.upload([padded, padded_counts, sizes])
+        thresholds = torch.tensor([each.mask_threshold for each in started.selections]).repeat_interleave(counts)
+        rows_there, counts_there, *rules = self._lane.upload([padded, padded_counts, sizes, thresholds])
         probs = self._network.segment(found, rows_there, counts_there)
         boxes = found.boxes.flatten(0, 1).index_select(0, rows_there[:count])
-        return probs[:count], boxes, sizes_there
+        return probs[:count], boxes, rules[0], rules[1]
 
     def finish(self, segmented: Segmented, observe: Observe) -> list[Detections]:
         """Wait for the masks; one answer a picture."""
-        masks: list[str] | None = [] if self._network.finds_masks else None
+        masks: list[str] = []
         if segmented.masks is not None:
             with timed(observe, "maskrcnn_encode_seconds"), segmented.beside:
                 masks = unpack_masks(*self._lane.download(self._network.encode(*segmented.masks))())
-        return split(
-            segmented.image_sizes, segmented.counts, segmented.boxes, segmented.scores, segmented.labels, masks
-        )
+        found = (segmented.boxes, segmented.scores, segmented.labels)
+        return split(segmented.image_sizes, segmented.counts, *found, segmented.masked, masks)

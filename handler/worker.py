@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +19,18 @@ from handler.errors import RequestError
 from handler.images import Picture
 from handler.memory import use_huge_pages
 from handler.metrics import Observe, timed
-from handler.reply import detections_as_json, error_as_json
-from handler.request import picture_of
+from handler.replies.errors import error_reply
+from handler.replies.page import page_reply
+from handler.replies.reply import Reply
+from handler.replies.writing import ReplyWriter
+from handler.requests.asked import Ask
+from handler.requests.incoming import Incoming
+from handler.requests.options import OptionReader, Options
+from handler.requests.reading import RequestReader
 from handler.settings import Settings
 from handler.splitting import detect_or_split
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What one request gets back: a status and JSON."""
-
-    status: HTTPStatus
-    body: bytes
 
 
 class Worker:
@@ -48,6 +47,8 @@ class Worker:
         settings = detector.settings
         wanted = self._wanted if settings.fast_jpeg else None
         self._decoder = Decoder(settings.max_pixels, settings.decode_thread_count(), wanted)
+        self._reader = RequestReader(OptionReader(detector.card, detector.selection), page_reply, self._describe)
+        self._writer = ReplyWriter(detector.card, model, version, settings.max_reply_bytes)
 
     @classmethod
     def load(
@@ -73,45 +74,59 @@ class Worker:
         logger.info("%s %s on %s; %s", model, version, describe(device, settings), settings)
         return cls(Detector.load(folder, settings, device), model, version)
 
-    def describe(self) -> bytes:
-        """The model card, as JSON."""
-        return self.detector.card.to_json().encode()
-
-    def answer(self, requests: Sequence[Mapping[str, Any]], observe: Observe) -> list[Reply]:
+    def answer(self, requests: Sequence[Incoming], observe: Observe) -> list[Reply]:
         """Answer one batch: one reply per request, in the order of the requests.
 
         A request that cannot be read gets an error of its own, and so does one for which memory is too small even
         alone; only our own bugs, and a broken device, raise.
 
         Args:
-            requests: Fields of each request; the picture is ``data`` or ``body``.
+            requests: The batch.
             observe: Takes the metrics of the batch.
         """
         observe("maskrcnn_batch_size", len(requests))
         with timed(observe, "maskrcnn_decode_seconds"):
-            decoded = self._decoded(requests)
-        pictures = [each for each in decoded if isinstance(each, Picture)]
-        found = iter(detect_or_split(self.detector, pictures, observe))
-        results = [next(found) if isinstance(each, Picture) else each for each in decoded]
+            asked = [self._reader.read(request) for request in requests]
+            works = self._decoded([ask for each in asked for ask in each.asks])
+        found = self._found(works, observe)
         with timed(observe, "maskrcnn_reply_seconds"):
-            replies = [self._reply(each) for each in results]
-        observe("maskrcnn_detections_total", sum(len(each) for each in results if isinstance(each, Detections)))
+            pages = iter([self._reply(work, result) for work, result in zip(works, found, strict=True)])
+            replies = [each.envelope(list(islice(pages, len(each.asks)))) for each in asked]
+        observe("maskrcnn_detections_total", sum(len(each) for each in found if isinstance(each, Detections)))
         observe("maskrcnn_errors_total", sum(reply.status != HTTPStatus.OK for reply in replies))
         return replies
 
-    def _decoded(self, requests: Sequence[Mapping[str, Any]]) -> list[Picture | RequestError]:
-        bodies = [picture_of(request) for request in requests]
-        decoded = iter(self._decoder.decode([body for body in bodies if not isinstance(body, RequestError)]))
-        return [body if isinstance(body, RequestError) else next(decoded) for body in bodies]
+    def _decoded(self, asks: Sequence[Ask | RequestError]) -> "list[_Work | RequestError]":
+        decoded = iter(self._decoder.decode([ask.picture for ask in asks if isinstance(ask, Ask)]))
+        return [_work(ask, next(decoded)) if isinstance(ask, Ask) else ask for ask in asks]
+
+    def _found(self, works: "Sequence[_Work | RequestError]", observe: Observe) -> list[Detections | RequestError]:
+        good = [each for each in works if isinstance(each, _Work)]
+        pictures, selections = [each.picture for each in good], [each.options.selection for each in good]
+        found = iter(detect_or_split(self.detector, pictures, selections, observe))
+        return [next(found) if isinstance(each, _Work) else each for each in works]
+
+    def _reply(self, work: "_Work | RequestError", result: Detections | RequestError) -> Reply:
+        if isinstance(work, RequestError):
+            return error_reply(work)
+        if isinstance(result, RequestError):
+            return error_reply(result)
+        return self._writer.write(work.picture, result, work.options)
+
+    def _describe(self) -> Reply:
+        return Reply(HTTPStatus.OK, self.detector.card.to_json().encode())
 
     def _wanted(self, height: int, width: int) -> Size:
         return resized_size(height, width, self.detector.card.preprocessing)
 
-    def _reply(self, result: Detections | RequestError) -> Reply:
-        names, limit = self.detector.card.class_names, self.detector.settings.max_reply_bytes
-        if isinstance(result, Detections):
-            try:
-                return Reply(HTTPStatus.OK, detections_as_json(result, names, self.model, self.version, limit))
-            except RequestError as error:
-                result = error
-        return Reply(result.status, error_as_json(result))
+
+@dataclass(frozen=True)
+class _Work:
+    """A decoded picture and what is wanted of it."""
+
+    picture: Picture
+    options: Options
+
+
+def _work(ask: Ask, picture: Picture | RequestError) -> _Work | RequestError:
+    return picture if isinstance(picture, RequestError) else _Work(picture, ask.options)

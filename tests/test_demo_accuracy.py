@@ -17,7 +17,7 @@ from pycocotools.cocoeval import COCOeval
 
 from handler.detector import Detector
 from handler.images import decode_image
-from handler.reply import detections_as_json
+from handler.replies.detections_json import detections_as_json
 from tests.demo_model import DEMO, export_demo_model
 from tests.served import detections
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from export.command_line import main
 from handler.detections import Detections
 from handler.detector import Detector
-from handler.reply import detections_as_json
+from handler.replies.detections_json import detections_as_json
 from tests.export.frameworks import Trained, trained
 from tests.reference import detectron2, maskrcnn_benchmark
 

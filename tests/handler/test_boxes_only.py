@@ -14,7 +14,7 @@ from handler.detector import Detector
 from handler.draw import draw_detections
 from handler.model_card import FILE_NAME, ModelCard
 from handler.network import Network
-from handler.reply import detections_as_json
+from handler.replies.detections_json import detections_as_json
 from handler.settings import Settings
 from tests.handler.found import made_up
 from tests.handler.made_up_model import SCORES, MadeUpModel, save_made_up_model

@@ -14,7 +14,8 @@ from PIL import Image
 
 from handler.client import UnreachableError, main, read_token
 from handler.images import BadImageError
-from handler.reply import detections_as_json, error_as_json
+from handler.replies.detections_json import detections_as_json
+from handler.replies.errors import error_reply
 from tests.handler.found import made_up
 from tests.handler.pictures import encoded
 
@@ -131,8 +132,13 @@ def test_a_key_file_without_a_key_is_named(tmp_path: Path, text: str) -> None:
 
 # What servers say; the exit code and a piece of what is printed.
 ERRORS = {
-    "ours": (400, error_as_json(BadImageError("not_an_image", "it is text", "send a picture")), 1, "send a picture"),
-    "not loaded": (503, error_as_json(BadImageError("model_not_loaded", "no file", "see the log")), 2, "see the log"),
+    "ours": (400, error_reply(BadImageError("not_an_image", "it is text", "send a picture")).body, 1, "send a picture"),
+    "not loaded": (
+        503,
+        error_reply(BadImageError("model_not_loaded", "no file", "see the log")).body,
+        2,
+        "see the log",
+    ),
     "too large for TorchServe": (413, b"", 1, "max_request_size"),
     "no token": (400, b'{"code": 400, "message": "Token Authorization failed."}', 2, "--token-file key_file.json"),
     "no such model": (404, b'{"code": 404, "message": "Model not found: shapes"}', 2, "Model not found"),

@@ -128,7 +128,7 @@ def test_who_clips_drops_what_has_no_inside(tmp_path: Path) -> None:
     assert len(found) == 3
     network = load(tmp_path, card=tiny)._steps._network
     boxes = torch.tensor([[[0.0, 0.0, 4.0, 4.0], [5.0, 5.0, 5.0, 9.0], [1.0, 1.0, 2.0, 2.0]]])
-    kept = network._kept(boxes, torch.tensor([[0.9, 0.8, 0.7]]), torch.tensor([2]))
+    kept = network._valid(boxes, torch.tensor([[0.9, 0.8, 0.7]]), torch.tensor([2]))
     assert kept.tolist() == [[True, False, False]]
 
 

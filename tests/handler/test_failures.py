@@ -18,7 +18,10 @@ from handler.errors import RequestError
 from handler.failures import breaks_the_device, is_out_of_memory
 from handler.images import Picture
 from handler.metrics import METRICS, Observe
+from handler.selection import Selection, default_selection
+from handler.settings import Settings
 from handler.splitting import detect_or_split
+from tests.handler.cards import CARD
 from tests.handler.found import made_up
 
 OUT_OF_MEMORY = [
@@ -71,7 +74,9 @@ class SmallMemory:
         self.limit, self.error, self.freed = limit, error, 0
         self.calls: list[int] = []
 
-    def detect(self, images: Sequence[Tensor], observe: Observe, image_sizes: Sequence[Size]) -> list[Detections]:
+    def detect(
+        self, images: Sequence[Tensor], observe: Observe, image_sizes: Sequence[Size], selections: Sequence[Selection]
+    ) -> list[Detections]:
         self.calls.append(len(images))
         if sum(image.numel() // 3 for image in images) > self.limit:
             raise self.error
@@ -92,7 +97,9 @@ def pictures(*widths: int) -> list[Picture]:
 
 def detect(memory: SmallMemory, asked: Sequence[Picture]) -> tuple[list[Detections | RequestError], Counter[str]]:
     seen: Counter[str] = Counter()
-    found = detect_or_split(cast(Detector, memory), asked, lambda name, value: seen.update({name: int(value)}))
+    wanted = [default_selection(CARD, Settings())] * len(asked)
+    observe: Observe = lambda name, value: seen.update({name: int(value)})  # noqa: E731
+    found = detect_or_split(cast(Detector, memory), asked, wanted, observe)
     assert set(seen) <= set(METRICS)
     return found, seen
 
@@ -141,12 +148,18 @@ def test_the_failed_batch_is_let_go_before_the_next_try() -> None:
     alive: list[int] = []
 
     class Holding(SmallMemory):
-        def detect(self, images: Sequence[Tensor], observe: Observe, image_sizes: Sequence[Size]) -> list[Detections]:
+        def detect(
+            self,
+            images: Sequence[Tensor],
+            observe: Observe,
+            image_sizes: Sequence[Size],
+            selections: Sequence[Selection],
+        ) -> list[Detections]:
             self.error = MemoryError()  # the one before would keep its own traceback
             held = torch.zeros(100)
             alive.append(sum(each() is not None for each in tracked))
             tracked.append(weakref.ref(held))
-            return super().detect(images, observe, image_sizes)
+            return super().detect(images, observe, image_sizes, selections)
 
     detect(Holding(300, MemoryError()), pictures(20, 20))
     assert alive == [0, 0, 0]

@@ -9,7 +9,8 @@ import torch
 from pycocotools import mask as coco
 
 from handler.images import BadImageError
-from handler.reply import detections_as_json, error_as_json
+from handler.replies.detections_json import detections_as_json
+from handler.replies.errors import error_reply
 from tests.handler.found import made_up
 
 NAMES = ("__background__", "circle", "square")
@@ -60,4 +61,4 @@ def test_a_number_that_json_cannot_hold_is_loud() -> None:
 def test_errors_have_a_code_a_message_and_a_hint() -> None:
     error = BadImageError("not_an_image", 'it is "text"', "send a picture")
     expected = {"error": {"code": "not_an_image", "message": 'it is "text"', "hint": "send a picture"}}
-    assert json.loads(error_as_json(error)) == expected
+    assert json.loads(error_reply(error).body) == expected

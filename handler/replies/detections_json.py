@@ -1,13 +1,12 @@
-"""Answers as bytes: compact JSON, because TorchServe parses a batch's replies in quadratic time."""
+"""Detections as JSON."""
 
-import json
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
 from handler.detections import Detections
-from handler.errors import RequestError
 from handler.images import BadImageError
+from handler.replies.json_text import to_json
 
 BOX_DECIMALS = 3  # a thousandth of a pixel; frameworks differ among each other by more
 SCORE_DECIMALS = 6  # what float32 holds near 1
@@ -50,20 +49,6 @@ def detections_as_json(
             HTTPStatus.UNPROCESSABLE_ENTITY,
         )
     return reply
-
-
-def error_as_json(error: RequestError) -> bytes:
-    """Write the answer to a request that has none: ``error`` with ``code``, ``message`` and ``hint``."""
-    return to_json({"error": {"code": error.code, "message": error.message, "hint": error.hint}})
-
-
-def to_json(value: object) -> bytes:
-    """Write JSON without spaces.
-
-    Raises:
-        ValueError: A number is NaN or infinite: no client could read that, so it is our fault and must be loud.
-    """
-    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
 
 
 def _instances(detections: Detections, class_names: Sequence[str]) -> list[dict[str, Any]]:

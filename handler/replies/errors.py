@@ -1,0 +1,11 @@
+"""The reply to a request that has no answer."""
+
+from handler.errors import RequestError
+from handler.replies.json_text import to_json
+from handler.replies.reply import Reply
+
+
+def error_reply(error: RequestError) -> Reply:
+    """``error`` with ``code``, ``message`` and ``hint``, as JSON."""
+    body = to_json({"error": {"code": error.code, "message": error.message, "hint": error.hint}})
+    return Reply(error.status, body)

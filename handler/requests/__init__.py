@@ -1,0 +1,1 @@
+"""What a client sends: pictures and options, in whatever transport, to what the worker computes."""
