@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from itertools import islice
 from pathlib import Path
@@ -20,7 +21,7 @@ from handler.images import Picture
 from handler.memory import use_huge_pages
 from handler.metrics import Observe, timed
 from handler.replies.errors import error_reply
-from handler.replies.page import page_reply
+from handler.replies.page import PageFacts, page_reply
 from handler.replies.reply import Reply
 from handler.replies.writing import ReplyWriter
 from handler.requests.asked import Ask
@@ -47,7 +48,8 @@ class Worker:
         settings = detector.settings
         wanted = self._wanted if settings.fast_jpeg else None
         self._decoder = Decoder(settings.max_pixels, settings.decode_thread_count(), wanted)
-        self._reader = RequestReader(OptionReader(detector.card, detector.selection), page_reply, self._describe)
+        page = partial(page_reply, PageFacts.of(detector.card, model, version))
+        self._reader = RequestReader(OptionReader(detector.card, detector.selection), page, self._describe)
         self._writer = ReplyWriter(detector.card, model, version, settings.max_reply_bytes)
 
     @classmethod

@@ -8,6 +8,7 @@ from handler.images import Picture
 from handler.model_card import ModelCard
 from handler.replies.detections_json import detections_as_json
 from handler.replies.errors import error_reply
+from handler.replies.page import PageFacts, page_with_answer
 from handler.replies.reply import Reply
 from handler.requests.options import Options
 
@@ -25,6 +26,7 @@ class ReplyWriter:
             max_bytes: Longest reply.
         """
         self._card, self._model, self._version, self._max_bytes = card, model, version, max_bytes
+        self._page = PageFacts.of(card, model, version)
 
     def write(self, picture: Picture, found: Detections, options: Options) -> Reply:
         """The reply to one picture; one that would be too long is an error instead."""
@@ -35,4 +37,7 @@ class ReplyWriter:
 
     def _write(self, picture: Picture, found: Detections, options: Options) -> Reply:
         names = self._card.class_names
-        return Reply(HTTPStatus.OK, detections_as_json(found, names, self._model, self._version, self._max_bytes))
+        answer = detections_as_json(found, names, self._model, self._version, self._max_bytes)
+        if options.format == "html":
+            return page_with_answer(self._page, answer, picture, options.selection.score_threshold, self._max_bytes)
+        return Reply(HTTPStatus.OK, answer)
