@@ -37,7 +37,7 @@ LABELS_FILE := $(if $(wildcard export/class_lists/$(LABELS).txt),$(wildcard $(LA
 EXPORT_ARGS := $(if $(PRESET),--preset $(PRESET)) $(if $(LABELS),--labels $(LABELS)) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ops mar serve stop predict test test-emulated check bench gpu-check clean FORCE
+.PHONY: help setup ops mar serve stop predict page test test-emulated check bench gpu-check clean FORCE
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -86,6 +86,9 @@ stop: ## Stop that TorchServe
 predict: ## Send IMAGE=..., print the detections, write the picture with masks
 	@url=$$($(PY) -m server url --name $(NAME)) && token=$$($(PY) -m server token) && \
 	  $(PY) -m handler.client "$$url" $(IMAGE) --token "$$token" --out $(PREDICTIONS)
+
+page: ## Open the page of NAME in a browser, with its token (PAGE_PORT=, NO_BROWSER=1)
+	@$(PY) -m server.proxy --name $(NAME) $(if $(PAGE_PORT),--port $(PAGE_PORT)) $(if $(NO_BROWSER),--no-browser)
 
 # PYTEST_ARGS, for example -m slow or -k nms
 test: $(INSTALLED) $(OPS_LIBRARIES) $(EMULATED_LIBRARY) ## Run the tests, a real TorchServe included (SLOW=1: the slow ones too)
