@@ -31,7 +31,7 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Vary": "Accept",  # JSON comes from the same address
-    "Cache-Control": "no-store",
+    "Content-Security-Policy": "frame-ancestors 'none'",  # all else stands in the page, which cannot say this one
 }
 
 
