@@ -364,3 +364,21 @@ def test_nothing_else_is_loaded_and_no_foreign_script_runs(tab: Tab) -> None:
     assert tab.page.evaluate("window.foreign") is None
     assert tab.page.evaluate("getComputedStyle(document.querySelector('#styled')).position") == "static"
     assert tab.page.evaluate("fetch('http://example.org/').catch((error) => error.name)") == "TypeError"
+
+
+def test_where_all_is_too_long_the_likely_ones_are_asked_for(open_with: OpenWith) -> None:
+    tab = open_with(FOUR)
+    asked: list[str] = []
+
+    def reply(route: Any) -> None:
+        asked.append(route.request.headers["x-detect-score-threshold"])
+        if asked[-1] == "0.5":
+            route.fulfill(json=answer(*FOUR["detections"][:3]))
+        else:
+            route.fulfill(body=error("reply_too_long", "too long", "ask for less"), status=413)
+
+    tab.page.route("**/predictions/**", reply)
+    tab.send("four.png", picture())
+    assert asked == ["0.05", "0.5"]
+    assert tab.text("#of") == "of 3 with a score above 0.5"
+    assert tab.page.locator("#threshold").get_attribute("min") == "0.5"
