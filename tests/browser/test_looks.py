@@ -36,7 +36,7 @@ def test_all_text_can_be_read(open_with: OpenWith, scheme: str) -> None:
     tab = open_with(b"", 500, color_scheme=scheme)
     tab.send("four.png", picture())  # the error
     texts = tab.page.evaluate(TEXTS)
-    tab = open_with(FOUR | {"truncated": {"masks": 1}}, color_scheme=scheme)
+    tab = open_with(FOUR | {"truncated": {"left_out": "masks", "reason": "too long"}}, color_scheme=scheme)
     tab.send("four.png", picture())
     tab.page.locator("#list li").first.click()
     texts += tab.page.evaluate(TEXTS)

@@ -262,9 +262,9 @@ def test_a_format_that_the_browser_cannot_show_has_its_answer_all_the_same(open_
 
 
 def test_what_the_server_left_out_is_said(open_with: OpenWith) -> None:
-    tab = open_with(FOUR | {"truncated": {"masks": 4, "reason": "reply too long"}})
+    tab = open_with(FOUR | {"truncated": {"left_out": "masks", "reason": "the reply had 5,000,000 bytes"}})
     tab.send("a.png", picture())
-    assert "The server left something out: masks: 4, reason: reply too long" in tab.text("#note")
+    assert "The server left out the masks: the reply had 5,000,000 bytes." in tab.text("#note")
 
 
 def test_names_are_text_and_never_html(open_with: OpenWith) -> None:
@@ -366,7 +366,8 @@ def test_nothing_else_is_loaded_and_no_foreign_script_runs(tab: Tab) -> None:
     assert tab.page.evaluate("fetch('http://example.org/').catch((error) => error.name)") == "TypeError"
 
 
-def test_where_all_is_too_long_the_likely_ones_are_asked_for(open_with: OpenWith) -> None:
+@pytest.mark.parametrize("refused", [True, False])
+def test_where_all_is_too_long_the_likely_ones_are_asked_for(open_with: OpenWith, refused: bool) -> None:
     tab = open_with(FOUR)
     asked: list[str] = []
 
@@ -374,6 +375,8 @@ def test_where_all_is_too_long_the_likely_ones_are_asked_for(open_with: OpenWith
         asked.append(route.request.headers["x-detect-score-threshold"])
         if asked[-1] == "0.5":
             route.fulfill(json=answer(*FOUR["detections"][:3]))
+        elif not refused:
+            route.fulfill(json=answer() | {"truncated": {"left_out": "masks", "reason": "too long"}})
         else:
             route.fulfill(body=error("reply_too_long", "too long", "ask for less"), status=413)
 
