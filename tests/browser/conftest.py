@@ -20,6 +20,7 @@ ARGUMENTS = [
     "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
 ]  # fmt: skip
 ADDRESS = "http://127.0.0.1:9/predictions/shapes"  # answered by the test itself; a browser trusts this machine
+PATIENCE = 30  # seconds; a busy machine is no failure
 FACTS = PageFacts.of(CARD, "shapes", "1.0")
 
 Browser = Any  # Playwright's types: the package may be missing where the tests are only collected
@@ -69,7 +70,7 @@ class Tab:
 
     def until(self, expression: str) -> None:
         """Wait for a condition; Playwright's own wait would need eval, which the page forbids."""
-        end = time.monotonic() + 10
+        end = time.monotonic() + PATIENCE
         while not self.page.evaluate(expression):
             assert time.monotonic() < end, f"never true: {expression}"
             self.page.wait_for_timeout(10)
@@ -100,7 +101,7 @@ def open_tab(browser: Browser) -> Iterator[Callable[..., Tab]]:
             contexts[-1].grant_permissions(["camera", "clipboard-read", "clipboard-write"])
         tab = Tab(contexts[-1].new_page())
         tabs.append(tab)
-        tab.page.set_default_timeout(10_000)
+        tab.page.set_default_timeout(PATIENCE * 1000)
         tab.page.on("request", tab._seen)
         tab.page.on("pageerror", lambda error: tab.errors.append(str(error)))
         if prepare:

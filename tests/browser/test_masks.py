@@ -76,11 +76,16 @@ def test_a_large_picture_with_a_hundred_masks_stays_responsive(open_with: OpenWi
         found.append({"label": 1, "class": "circle", "score": 0.99 - index / 1000, "box": list(box), "mask": mask})
     tab = open_with(answer(*found, width=width, height=height))
     tab.send("large.jpg", picture(width, height, kind="JPEG"), "image/jpeg")
-    milliseconds = tab.page.evaluate("""() => {
+    took = """() => {
       const began = performance.now();
       draw($("canvas"), state.overlay, shownNow(), state.found[3], 1);
+      $("canvas").getContext("2d").getImageData(0, 0, 1, 1); // else the browser would draw later
       return performance.now() - began;
-    }""")
+    }"""
+    milliseconds = min(tab.page.evaluate(took) for _ in range(5))  # the least: others want the processor too
+    print(f"drawn in {milliseconds:.0f} ms")
     assert tab.shown() == 100
-    assert milliseconds < 1000  # seen: 60 on an idle core; the overlay has the window's size, not the picture's
+    assert (
+        milliseconds < 1000
+    )  # seen: 262 on a core that five others shared; the overlay has the window's size, not the picture's
     assert tab.page.evaluate("[state.overlay.width, state.overlay.height]") == [1600, 1200]

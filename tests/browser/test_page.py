@@ -221,6 +221,7 @@ def test_what_is_no_image_by_its_type_is_sent_as_bytes(open_with: OpenWith) -> N
     assert tab.posts[0].headers["content-type"] == "application/octet-stream"
 
 
+@pytest.mark.slow
 def test_a_later_picture_replaces_the_one_under_way(open_with: OpenWith) -> None:
     tab = open_with(FOUR)
     held: list[Any] = []
@@ -329,6 +330,7 @@ def test_the_camera_takes_a_picture(open_with: OpenWith) -> None:
     assert len(tab.posts) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "said"),
     [("NotAllowedError", "The camera is not allowed"), ("NotFoundError", "There is no camera here")],
@@ -342,6 +344,7 @@ def test_a_camera_that_cannot_be_had_is_explained(open_with: OpenWith, name: str
     assert said in tab.text("#camera-error")
 
 
+@pytest.mark.slow
 def test_over_plain_http_from_elsewhere_the_camera_is_explained(open_with: OpenWith) -> None:
     tab = open_with(FOUR, address="http://page.test/predictions/shapes")
     tab.page.get_by_role("button", name="Use the camera").click()

@@ -19,15 +19,20 @@ OpenTab = Callable[..., Tab]
 
 
 @pytest.fixture
-def proxied(server: TorchServe) -> Iterator[str]:
-    """The page's address through a proxy of its own."""
+def proxy(server: TorchServe) -> Iterator[PageProxy]:
     proxy = PageProxy(server)
     thread = threading.Thread(target=proxy.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
-    yield f"http://127.0.0.1:{proxy.server_port}/predictions/{MODEL}"
+    yield proxy
     proxy.shutdown()
     thread.join()
     proxy.server_close()
+
+
+@pytest.fixture
+def proxied(proxy: PageProxy) -> str:
+    """The page's address."""
+    return f"http://127.0.0.1:{proxy.server_port}/predictions/{MODEL}"
 
 
 def test_from_a_picture_to_masks(open_tab: OpenTab, proxied: str, server: TorchServe, tmp_path: Path) -> None:
@@ -75,11 +80,13 @@ def test_a_turned_photo_is_upright_and_so_are_its_boxes(open_tab: OpenTab, proxi
     assert tab.shown() > 3
 
 
-def test_a_file_that_the_server_does_not_take(open_tab: OpenTab, proxied: str) -> None:
+def test_a_file_that_the_server_does_not_take(open_tab: OpenTab, proxy: PageProxy, proxied: str) -> None:
+    assert proxy.max_bytes == 33_554_432  # as config.properties says; less, so that the test is quick
+    proxy.max_bytes = 100_000
     tab = open_tab(proxied)
-    tab.send("large.png", bytes(34_000_000))
+    tab.send("large.png", bytes(1_500_000))
     assert "The file is too large" in tab.text("#error")
-    assert "33,554,432" in tab.text("#error")
+    assert "the server takes 100,000" in tab.text("#error")
 
 
 def test_a_picture_sent_as_a_form_for_html_is_shown(open_tab: OpenTab, proxied: str, server: TorchServe) -> None:
@@ -98,7 +105,8 @@ def test_with_tokens_off_the_page_comes_straight_from_the_server(
 ) -> None:
     config = tmp_path / "config.properties"
     text = (ROOT / "config.properties").read_text()
-    config.write_text(text.replace("disable_token_authorization=false", "disable_token_authorization=true"))
+    text = text.replace("disable_token_authorization=false", "disable_token_authorization=true")
+    config.write_text(text.replace("max_request_size=33554432", "max_request_size=100000"))
     running = start(tmp_path / "home", {MODEL: archive}, config, Addresses.free())
     try:
         running.wait_until_ready(MODEL)
@@ -106,7 +114,7 @@ def test_with_tokens_off_the_page_comes_straight_from_the_server(
         tab.send("shapes.jpg", PICTURES[2].read_bytes(), "image/jpeg")
         assert tab.shown() > 3
         tab.page.goto(f"{running.addresses.inference_url}/predictions/{MODEL}")
-        tab.send("large.png", bytes(34_000_000))
+        tab.send("large.png", bytes(1_500_000))
         assert "too large" in tab.text("#error") or "larger than it takes" in tab.text("#error")
     finally:
         running.stop()
