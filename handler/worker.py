@@ -48,7 +48,7 @@ class Worker:
         wanted = self._wanted if settings.fast_jpeg else None
         self._decoder = Decoder(settings.max_pixels, settings.decode_thread_count(), wanted)
         self._reader = RequestReader(OptionReader(detector.card, detector.selection), page_reply, self._describe)
-        self._writer = ReplyWriter(detector.card, model, version, settings.max_reply_bytes)
+        self._writer = ReplyWriter(detector.card, model, version, settings.max_reply_bytes, settings.long_replies)
 
     @classmethod
     def load(
