@@ -54,15 +54,17 @@ def test_supervision(server: TorchServe) -> None:
 
 
 def test_a_coco_list_has_what_supervision_reads(server: TorchServe) -> None:
-    """Boxes as x, y, width, height; one list of x, y, x, y, ... per polygon; integer classes."""
-    wanted = SURE | {"X-Detect-Format": "coco", "X-Detect-Masks": "polygon"}
-    status, body = server.predict(MODEL, PICTURES[2].read_bytes(), wanted)
+    """Boxes as x, y, width, height; compressed run lengths, or polygons as x, y, x, y, ...; integer classes."""
+    wanted = SURE | {"X-Detect-Format": "coco"}
+    _, body = server.predict(MODEL, PICTURES[2].read_bytes(), wanted)
+    status, outlined = server.predict(MODEL, PICTURES[2].read_bytes(), wanted | {"X-Detect-Masks": "polygon"})
     plain = detections(server, PICTURES[2].read_bytes(), SURE)
     assert status == 200
     height, width = plain["image"]["height"], plain["image"]["width"]
-    for result, each in zip(parsed(body), plain["detections"], strict=True):
+    for result, outline, each in zip(parsed(body), parsed(outlined), plain["detections"], strict=True):
         left, top, wide, high = result["bbox"]
         assert [left, top, left + wide, top + high] == pytest.approx(each["box"], abs=0.02)
         assert result["category_id"] == each["label"]
-        painted = coco.decode(coco.merge(coco.frPyObjects(result["segmentation"], height, width)))
+        assert result["segmentation"] == each["mask"]
+        painted = coco.decode(coco.merge(coco.frPyObjects(outline["segmentation"], height, width)))
         assert np.array_equal(painted, coco.decode(each["mask"]))

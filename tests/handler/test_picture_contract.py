@@ -2,13 +2,17 @@
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from handler.images import BadImageError, decode_image
+from handler.canvas import Size, canvas_size, resized_size
+from handler.images import BadImageError, decode_guarded, decode_image, pillow_guarded
+from handler.model_card import SizeRule
 from server.torchserve import TorchServe
+from tests.handler.cards import sized
 from tests.handler.picture_cases import CASES, Case, centres, cut_anywhere
 from tests.reply_schema import error_of
 from tests.served import MODEL, ROOT, detections
@@ -70,3 +74,26 @@ def test_served(server: TorchServe, case: Case) -> None:
         return
     height, width = case.pixels.shape[:2]
     assert detections(server, case.body(), dict(case.headers))["image"] == {"width": width, "height": height}
+
+
+@pytest.mark.parametrize("rule", get_args(SizeRule))
+@pytest.mark.parametrize("size", [(1, 65_500), (65_500, 1)])
+def test_the_longest_pictures_have_a_canvas_in_every_framework(size: Size, rule: SizeRule) -> None:
+    rules = sized(rule)
+    canvas = canvas_size(*resized_size(*size, rules), rules)
+    assert 32 <= min(canvas) <= max(canvas) <= 1344
+
+
+JPEGS = {name: case for name, case in READABLE.items() if name.startswith(("jpeg", "exif", "mpo", "profile_jpeg"))}
+
+
+@pytest.mark.parametrize("case", JPEGS.values(), ids=JPEGS.keys())
+def test_fast_jpeg_keeps_the_size_and_the_way_up(case: Case) -> None:
+    """Shrunk to a half as it is decoded, where the format can be."""
+    assert case.pixels is not None
+    with pillow_guarded(LIMIT):
+        picture = decode_guarded(case.body(), LIMIT, wanted=lambda height, width: (height // 2, width // 2))
+    assert (picture.height, picture.width) == case.pixels.shape[:2]
+    step = picture.height // len(picture.pixels)
+    shown = picture.pixels.repeat(step, axis=0).repeat(step, axis=1)
+    assert np.abs(centres(shown) - centres(case.pixels)).max() <= max(case.tolerance, 12)
