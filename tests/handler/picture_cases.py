@@ -77,9 +77,12 @@ def cut(file_format: str) -> Case:
 
 
 def turned(orientation: int, file_format: str, tolerance: int) -> Case:
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    return Case(saved(IMAGE, file_format, exif=exif), UPRIGHT[orientation](SCENE), tolerance)
+    def body() -> bytes:
+        exif = Image.Exif()  # a new one each time: saving an AVIF takes the tag out of it
+        exif[0x0112] = orientation
+        return encoded(IMAGE.copy(), file_format, exif=exif)
+
+    return Case(body, UPRIGHT[orientation](SCENE), tolerance)
 
 
 def grey(values: NDArray[np.integer]) -> Pixels:
