@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from handler.errors import RequestError, out_of_memory
-from handler.images import Picture, Wanted, decode_guarded, pillow_guarded
+from handler.images import Picture, Wanted, check_size, decode_guarded, pillow_guarded
 
 Body = bytes | bytearray | NDArray[np.uint8]
 """The bytes of a file, or pixels: (H, W, 3) uint8, RGB."""
@@ -40,9 +40,11 @@ class Decoder:
             return list(self._pool.map(self._decode, bodies))
 
     def _decode(self, body: Body) -> Picture | RequestError:
-        if isinstance(body, np.ndarray):
-            return Picture(body, *body.shape[:2])
         try:
+            if isinstance(body, np.ndarray):
+                height, width = body.shape[:2]
+                check_size(height, width, self._max_pixels)
+                return Picture(body, height, width)
             return decode_guarded(body, self._max_pixels, self._wanted)
         except RequestError as error:
             return error

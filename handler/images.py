@@ -10,18 +10,23 @@ from http import HTTPStatus
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, JpegImagePlugin
+from PIL import Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
 from handler.canvas import Size
 from handler.colour import to_rgb
 from handler.errors import RequestError
+from handler.file_kinds import CAMERA_RAW, FileKind, file_kind, picture_format
 
 # Formats whose parsers take hostile bytes; EPS, for one, would start Ghostscript.
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 _HINT = f"send the bytes of one picture as they are in its file: {', '.join(FORMATS)}"
 
+LONGEST_SIDE = 65_535  # pixels; what the run lengths of masks are made for
+_MOST_METADATA = 16 << 20  # bytes, unpacked, of one text or colour profile of a PNG; Pillow's own limit is 1 MB
+
 _ORIENTATION = 0x0112  # EXIF tag
+_DNG_VERSION, _SUBFILE_TYPE, _SUB_FILES = 50706, 254, 330  # TIFF tags
 _TRANSPOSED = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -115,18 +120,18 @@ def _shrink_jpeg(image: Image.Image, wanted: Wanted) -> Size | None:
 
 @contextmanager
 def pillow_guarded(max_pixels: int) -> Iterator[None]:
-    """Make Pillow keep our limit where it checks one before allocating, and keep its warnings out of the log.
+    """Make Pillow keep our limits where it checks them before allocating, and keep its warnings out of the log.
 
-    Both are the whole process's: one thread does this, once around the work of all.
+    They are the whole process's: one thread does this, once around the work of all.
     """
-    before = Image.MAX_IMAGE_PIXELS
-    Image.MAX_IMAGE_PIXELS = max_pixels
+    before = Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK
+    Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK = max_pixels, _MOST_METADATA
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        Image.MAX_IMAGE_PIXELS = before
+        Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK = before
 
 
 def _open(data: bytes | bytearray, max_pixels: int) -> Image.Image:
@@ -137,13 +142,61 @@ def _open(data: bytes | bytearray, max_pixels: int) -> Image.Image:
     except MemoryError:
         raise
     except Exception as error:  # hostile bytes make the parsers raise anything, struct.error to KeyError
-        raise BadImageError("not_an_image", f"the body's {len(data):,} bytes do not begin like a picture") from error
-    pixels = image.width * image.height
-    if pixels < 1:
-        raise BadImageError("not_an_image", f"the picture is empty: {image.width} x {image.height} pixels")
-    if pixels > max_pixels:
-        raise _too_many_pixels(f"{image.width} x {image.height} = {pixels:,}", max_pixels)
+        raise _unreadable(data, error) from error
+    check_size(image.height, image.width, max_pixels)
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and _is_camera_raw(data, image):
+        raise _another_kind(CAMERA_RAW)
     return image
+
+
+def check_size(height: int, width: int, max_pixels: int) -> None:
+    """Refuse a picture by its size alone.
+
+    Raises:
+        BadImageError: It has no pixels, or too many.
+    """
+    if height < 1 or width < 1:
+        raise BadImageError("empty_picture", f"the picture has no pixels: {width} x {height}")
+    if height * width > max_pixels:
+        raise _too_many_pixels(f"{width} x {height} = {height * width:,}", max_pixels)
+    if max(height, width) > LONGEST_SIDE:
+        raise BadImageError(
+            "too_many_pixels",
+            f"the picture has {width} x {height} pixels, the limit is {LONGEST_SIDE:,} a side",
+            "send a part of it, or a smaller picture",
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        )
+
+
+def _unreadable(data: bytes | bytearray, error: Exception) -> BadImageError:
+    """A damaged picture, another kind of file by its name, or nothing that is known."""
+    if found := picture_format(data):
+        said = "" if isinstance(error, UnidentifiedImageError) else f" ({error})"  # it only names our own stream
+        return _damaged(f"the body begins like a {found} picture, but cannot be read: it is damaged, or cut off{said}")
+    if kind := file_kind(data):
+        return _another_kind(kind)
+    begin = bytes(data[:8]).hex(" ")
+    return BadImageError(
+        "not_an_image",
+        f"the body's {len(data):,} bytes ({begin}...) do not begin like a picture",
+        status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    )
+
+
+def _another_kind(kind: FileKind) -> BadImageError:
+    message, status = f"the body is {kind.name}, which is not read", HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+    return BadImageError("unsupported_media_type", message, f"{kind.hint}; read are {', '.join(FORMATS)}", status)
+
+
+def _damaged(message: str) -> BadImageError:
+    return BadImageError("truncated_image", message, "send the whole file; check that it opens in a picture viewer")
+
+
+def _is_camera_raw(data: bytes | bytearray, image: TiffImagePlugin.TiffImageFile) -> bool:
+    """Whether a TIFF is a camera's, whose first picture is a thumbnail: its negative lies in a part of it."""
+    tags = image.tag_v2
+    is_reduced = tags.get(_SUBFILE_TYPE) == 1 and _SUB_FILES in tags
+    return is_reduced or _DNG_VERSION in tags or bool(CAMERA_RAW.is_one(bytes(data[:16])))
 
 
 def _too_many_pixels(count: str, max_pixels: int) -> BadImageError:
@@ -162,11 +215,7 @@ def _decode(image: Image.Image) -> Image.Image:
     except MemoryError:
         raise
     except Exception as error:  # as above: a decoder may raise anything
-        raise BadImageError(
-            "truncated_image",
-            f"the {image.format} picture ends early or is damaged: {error}",
-            "send the whole file; check that it opens in a picture viewer",
-        ) from error
+        raise _damaged(f"the {image.format} picture ends early or is damaged: {error}") from error
 
 
 def _orientation(image: Image.Image) -> int:

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, get_args
 
 from handler.cores import available_cores
 from handler.gpu.settings import Dtype, Fusion, Graphs, check_arithmetic
+from handler.replies.limits import LongReplies
 from handler.setting_checks import are_sizes, check, is_count, is_probability
 
 SECTION = "detection"
@@ -25,9 +26,11 @@ class Settings:
         max_pixels: Pictures with more pixels are refused.
         max_pass_size: Most pictures that share one run of the network; more run one pass after the other. Where the
             section says nothing, no more than ``batchSize``: a GPU is warmed up for that many.
-        max_reply_bytes: Longer replies are refused, each for itself. The replies of a batch travel together and
+        max_reply_bytes: Longer replies are never sent, each for itself. The replies of a batch travel together and
             TorchServe kills a worker that sends more than ``max_response_size`` of ``config.properties``, so
             ``batchSize`` times this must stay below ``MOST_BYTES_OF_A_BATCH``.
+        long_replies: What becomes of a reply that would be longer: ``boxes``, its masks are left out and it says so;
+            ``refuse``, it is an error.
         threads: Threads of the worker; None: ``auto``, its share of the cores.
         workers: Workers that share the machine, from ``maxWorkers`` or ``minWorkers``; not part of the section.
         warm_up_sizes: (height, width) of the pictures that are computed once before the worker is ready;
@@ -48,6 +51,7 @@ class Settings:
     max_pixels: int = 50_000_000
     max_pass_size: int = 8
     max_reply_bytes: int = 4_000_000
+    long_replies: LongReplies = "boxes"
     threads: int | None = None
     workers: int = 1
     warm_up_sizes: tuple[tuple[int, int], ...] = ()
@@ -65,6 +69,8 @@ class Settings:
         for name in ("max_pixels", "max_pass_size", "max_reply_bytes", "workers"):
             value = getattr(self, name)
             check(is_count(value), name, "an integer of at least 1", value)
+        ways = get_args(LongReplies)
+        check(self.long_replies in ways, "long_replies", f"one of {', '.join(ways)}", self.long_replies)
         for name in ("threads", "decode_threads"):
             value = getattr(self, name)
             check(value is None or is_count(value), name, "auto or at least 1", value)

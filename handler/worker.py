@@ -50,7 +50,7 @@ class Worker:
         self._decoder = Decoder(settings.max_pixels, settings.decode_thread_count(), wanted)
         page = partial(page_reply, PageFacts.of(detector.card, model, version))
         self._reader = RequestReader(OptionReader(detector.card, detector.selection), page, self._describe)
-        self._writer = ReplyWriter(detector.card, model, version, settings.max_reply_bytes)
+        self._writer = ReplyWriter(detector.card, model, version, settings.max_reply_bytes, settings.long_replies)
 
     @classmethod
     def load(

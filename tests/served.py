@@ -1,11 +1,12 @@
 """What the tests against a real TorchServe share: the exported demo model and a server of their own."""
 
-import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from tests.reply_schema import parsed
 
 if TYPE_CHECKING:
     from server.torchserve import TorchServe
@@ -22,11 +23,11 @@ def export_demo(store: Path) -> Path:
     return store / f"{MODEL}.mar"
 
 
-def detections(server: "TorchServe", picture: bytes) -> dict[str, Any]:
+def detections(server: "TorchServe", picture: bytes, headers: dict[str, str] | None = None) -> dict[str, Any]:
     """The parsed answer to a picture that must be answered."""
-    status, body = server.predict(MODEL, picture)
+    status, body = server.predict(MODEL, picture, headers)
     assert status == 200, body
-    answer: dict[str, Any] = json.loads(body)
+    answer: dict[str, Any] = parsed(body)
     return answer
 
 

@@ -19,6 +19,7 @@ from handler.detector import Detector
 from handler.images import decode_image
 from handler.replies.detections_json import detections_as_json
 from tests.demo_model import DEMO, export_demo_model
+from tests.reply_schema import parsed
 from tests.served import detections
 
 # Noise of 1e-6 at the input moves boxes by 0.017 px and scores by 4e-4; these hold with room.
@@ -61,7 +62,7 @@ def answers_of_detector(folder: Path, bodies: list[bytes]) -> list[dict[str, Any
     detector = Detector.load(folder)
     found = detector.detect([decode_image(body, 10**6) for body in bodies])
     names = detector.card.class_names
-    return [json.loads(detections_as_json(each, names, "demo", "1.0", 10**6)) for each in found]
+    return [parsed(detections_as_json(each, names, "demo", "1.0", 10**6)) for each in found]
 
 
 def as_result(image_id: int, detection: Instance) -> Instance:

@@ -1,19 +1,27 @@
-"""Detections as JSON."""
+"""Detections as JSON; ``reply.schema.json`` is the contract."""
 
 from collections.abc import Sequence
-from http import HTTPStatus
 from typing import Any
 
 from handler.detections import Detections
-from handler.images import BadImageError
 from handler.replies.json_text import to_json
+from handler.replies.limits import within
+from handler.replies.palette import MOST, palette_masks
+from handler.replies.polygons import polygons_of
+from handler.requests.options import Masks
 
 BOX_DECIMALS = 3  # a thousandth of a pixel; frameworks differ among each other by more
 SCORE_DECIMALS = 6  # what float32 holds near 1
 
 
 def detections_as_json(
-    detections: Detections, class_names: Sequence[str], model: str, version: str, max_bytes: int
+    detections: Detections,
+    class_names: Sequence[str],
+    model: str,
+    version: str,
+    max_bytes: int,
+    masks: Masks = "rle",
+    left_out: str = "",
 ) -> bytes:
     """Write the answer to one picture.
 
@@ -23,36 +31,34 @@ def detections_as_json(
         model: Name under which the model is served.
         version: Its version on the server.
         max_bytes: Longest reply.
+        masks: What a mask is written as; where there are none, none is.
+        left_out: Why the masks that were asked for are not there; empty: they are.
 
     Returns:
         JSON: ``model``, ``version``, ``image`` with ``width`` and ``height``, and ``detections``, best first, each
-        with ``label``, ``class``, ``score`` (6 decimals), ``box`` [x1, y1, x2, y2] in pixels (3 decimals) and
-        ``mask``, COCO's compressed run lengths, which ``pycocotools.mask.decode`` takes as they are. A Faster R-CNN's
-        have no ``mask``.
+        with ``label``, ``class``, ``score`` (6 decimals), ``box`` [x1, y1, x2, y2] in pixels (3 decimals) and, if
+        ``masks`` says so, ``mask``: COCO's compressed run lengths, which ``pycocotools.mask.decode`` takes as they
+        are, or polygons. As ``png`` all masks are one picture beside the detections.
 
     Raises:
-        BadImageError: The reply would be longer than ``max_bytes``.
+        RequestError: The reply would be longer than ``max_bytes``.
     """
-    reply = to_json(
-        {
-            "model": model,
-            "version": version,
-            "image": {"width": detections.width, "height": detections.height},
-            "detections": _instances(detections, class_names),
-        }
-    )
-    if len(reply) > max_bytes:
-        raise BadImageError(
-            "reply_too_long",
-            f"the reply with {len(detections)} detections has {len(reply):,} bytes, the limit is {max_bytes:,}",
-            "send a smaller picture, or raise score_threshold or max_reply_bytes in model-config.yaml",
-            HTTPStatus.UNPROCESSABLE_ENTITY,
-        )
-    return reply
+    answer: dict[str, Any] = {
+        "model": model,
+        "version": version,
+        "image": {"width": detections.width, "height": detections.height},
+        "detections": _instances(detections, class_names, masks),
+    }
+    if detections.masks is not None and masks == "png":
+        answer["masks"] = palette_masks(detections, class_names)
+        if len(detections) > MOST:
+            left_out = f"a palette has {MOST} colours: only the best {MOST} detections have masks"
+    if left_out:
+        answer["truncated"] = {"left_out": "masks", "reason": left_out}
+    return within(to_json(answer), max_bytes, f"the reply with {len(detections)} detections")
 
 
-def _instances(detections: Detections, class_names: Sequence[str]) -> list[dict[str, Any]]:
-    size = [detections.height, detections.width]
+def _instances(detections: Detections, class_names: Sequence[str], masks: Masks) -> list[dict[str, Any]]:
     rows = zip(detections.labels.tolist(), detections.scores.tolist(), detections.boxes.tolist(), strict=True)
     instances: list[dict[str, Any]] = [
         {
@@ -63,6 +69,11 @@ def _instances(detections: Detections, class_names: Sequence[str]) -> list[dict[
         }
         for label, score, box in rows
     ]
-    for instance, counts in zip(instances, detections.masks or (), strict=detections.masks is not None):
-        instance["mask"] = {"size": size, "counts": counts}
+    size = [detections.height, detections.width]
+    if detections.masks is not None and masks == "rle":
+        for instance, counts in zip(instances, detections.masks, strict=True):
+            instance["mask"] = {"size": size, "counts": counts}
+    if detections.masks is not None and masks == "polygon":
+        for instance, polygons in zip(instances, polygons_of(detections.masks, *size), strict=True):
+            instance["mask"] = {"polygons": polygons}
     return instances

@@ -19,6 +19,7 @@ from handler.settings import Settings
 from tests.handler.found import made_up
 from tests.handler.made_up_model import SCORES, MadeUpModel, save_made_up_model
 from tests.handler.test_detector import CARD, MIXED, plain
+from tests.reply_schema import parsed
 
 BOXES_ONLY = replace(CARD, postprocessing=replace(CARD.postprocessing, masks=False))
 
@@ -39,7 +40,7 @@ def load(folder: Path, card: ModelCard = BOXES_ONLY, settings: Settings | None =
 
 def reply_to(detector: Detector, picture: Tensor) -> list[dict[str, object]]:
     (found,) = detector.detect([picture])
-    reply = json.loads(detections_as_json(found, detector.card.class_names, "shapes", "1.0", 10_000))
+    reply = parsed(detections_as_json(found, detector.card.class_names, "shapes", "1.0", 10_000))
     detections: list[dict[str, object]] = reply["detections"]
     return detections
 

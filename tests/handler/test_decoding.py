@@ -136,3 +136,14 @@ def test_only_jpegs_are_shrunk(file_format: str) -> None:
     picture = picture_of(Decoder(LIMIT, 1, lambda *_: (8, 8)).decode([stream.getvalue()])[0])
     assert picture.pixels.shape[:2] == (picture.height, picture.width)
     assert max(picture.pixels.shape) == 120
+
+
+@pytest.mark.parametrize(
+    ("shape", "code"),
+    [((0, 5, 3), "empty_picture"), ((101, 100, 3), "too_many_pixels"), ((1, 65_536, 3), "too_many_pixels")],
+)
+def test_pixels_that_came_as_they_are_keep_the_limits_too(shape: tuple[int, int, int], code: str) -> None:
+    limit = 10_000 if shape[0] > 1 else 100_000
+    (refused,) = Decoder(limit, 1).decode([np.zeros(shape, dtype=np.uint8)])
+    assert isinstance(refused, RequestError)
+    assert refused.code == code

@@ -45,7 +45,7 @@ def test_masks_are_tinted_and_outlined_and_the_rest_is_left_alone() -> None:
     plane = np.zeros((60, 80), dtype=np.uint8)
     plane[30:50, 20:60] = 1
     drawn = np.array(draw_detections(Image.new("RGB", (80, 60)), [detection(plane, [20, 30, 60, 50])]))
-    assert drawn[40, 40].tolist() == [103, 11, 33]  # 0.45 of the first colour on black
+    assert drawn[40, 40].tolist() == [104, 11, 34]  # 115 / 255 of the first colour on black
     assert drawn[30, 40].tolist() == [230, 25, 75]  # outline
     assert not drawn[55:, :].any()
 
@@ -73,7 +73,7 @@ def test_a_small_picture_is_drawn_larger() -> None:
     plane[10:15, 5:25] = 1
     drawn = np.array(draw_detections(Image.new("RGB", (30, 20)), [detection(plane, [5, 10, 25, 15])], scale=3))
     assert drawn.shape == (60, 90, 3)
-    assert drawn[37, 45].tolist() == [103, 11, 33]  # inside the mask
+    assert drawn[37, 45].tolist() == [104, 11, 34]  # inside the mask
     assert not drawn[50:, :].any()
 
 

@@ -24,6 +24,7 @@ from handler.metrics import METRICS
 from handler.worker import Worker
 from tests.handler.pictures import encoded
 from tests.handler.test_worker import picture, worker
+from tests.reply_schema import error_of, parsed
 
 ENTRY = Path(maskrcnn_handler.__file__)
 
@@ -55,10 +56,10 @@ def test_a_batch_with_a_corrupt_picture(loaded: MaskRCNNHandler) -> None:
     context = context_of(3)
     good = bytearray(picture(10, 20, count=2))
     replies = loaded.handle([{"body": good}, {"body": bytearray(b"no picture")}, {"data": good}], context)
-    assert statuses(context, 3) == [(200, "OK"), (400, "Bad Request"), (200, "OK")]
+    assert statuses(context, 3) == [(200, "OK"), (415, "Unsupported Media Type"), (200, "OK")]
     assert {context.get_response_content_type(index) for index in range(3)} == {"application/json"}
-    assert [len(json.loads(replies[index])["detections"]) for index in (0, 2)] == [2, 2]
-    assert json.loads(replies[1])["error"]["code"] == "not_an_image"
+    assert [len(parsed(replies[index])["detections"]) for index in (0, 2)] == [2, 2]
+    assert error_of(replies[1])["code"] == "unsupported_media_type"
 
 
 def test_the_worker_is_loaded_from_the_archive(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -76,7 +77,7 @@ def test_a_model_that_does_not_load_answers_503(tmp_path: Path, caplog: pytest.L
     context = context_of(2)
     replies = handler.handle([{"body": bytearray(picture(10, 20, 1))}, {"body": bytearray()}], context)
     assert statuses(context, 2) == [(503, "Service Unavailable")] * 2
-    error = json.loads(replies[1])["error"]
+    error = error_of(replies[1])
     assert error["code"] == "model_not_loaded"
     assert "model_card.json" in error["message"]
     assert error["hint"]
@@ -88,7 +89,7 @@ def test_settings_that_do_not_fit_answer_503_with_their_text(tmp_path: Path) -> 
     context.model_yaml_config = {"detection": {"max_pixel": 5}}
     handler = MaskRCNNHandler()
     handler.initialize(context)
-    assert "got 'max_pixel'" in json.loads(handler.handle([{}], context)[0])["error"]["message"]
+    assert "got 'max_pixel'" in error_of(handler.handle([{}], context)[0])["message"]
 
 
 def test_a_file_missing_from_the_archive_answers_503(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,7 +97,7 @@ def test_a_file_missing_from_the_archive_answers_503(monkeypatch: pytest.MonkeyP
     handler = MaskRCNNHandler()
     handler.initialize(context_of(1))
     context = context_of(1)
-    assert "handler.worker" in json.loads(handler.handle([{}], context)[0])["error"]["message"]
+    assert "handler.worker" in error_of(handler.handle([{}], context)[0])["message"]
     assert context.get_response_status(0)[0] == 503
 
 
@@ -105,8 +106,8 @@ def test_a_description_is_asked_for_with_a_header(loaded: MaskRCNNHandler) -> No
     good = bytearray(picture(10, 20, count=2))
     replies = loaded.handle([{"body": good}, {}, {"body": good}], context)
     assert json.loads(replies[1])["class_names"][1] == "circle"
-    assert "detections" in json.loads(replies[0])
-    assert "detections" in json.loads(replies[2])
+    assert "detections" in parsed(replies[0])
+    assert "detections" in parsed(replies[2])
 
 
 def test_metrics_reach_torchserves_log(loaded: MaskRCNNHandler, caplog: pytest.LogCaptureFixture) -> None:
@@ -156,7 +157,7 @@ def test_nothing_else_in_the_package_knows_torchserve() -> None:
 def test_a_jpeg_as_a_form_field(loaded: MaskRCNNHandler) -> None:
     context = context_of(1)
     jpeg = encoded(Image.new("RGB", (20, 10), (0, 0, 0)), "JPEG")
-    assert json.loads(loaded.handle([{"data": bytearray(jpeg)}], context)[0])["detections"] == []
+    assert parsed(loaded.handle([{"data": bytearray(jpeg)}], context)[0])["detections"] == []
 
 
 def refused(context: Context) -> str:
@@ -165,7 +166,7 @@ def refused(context: Context) -> str:
     handler.initialize(context)
     (reply,) = handler.handle([{"body": bytearray(picture(10, 20, count=1))}], context)
     assert statuses(context, 1) == [(503, "Service Unavailable")]
-    message: str = json.loads(reply)["error"]["message"]
+    message: str = error_of(reply)["message"]
     return message
 
 

@@ -22,6 +22,7 @@ from handler.worker import Worker
 from tests.handler.cards import CARD
 from tests.handler.found import made_up
 from tests.handler.pictures import encoded, noise, png_header
+from tests.reply_schema import error_of, parsed
 
 
 class MadeUpDetector:
@@ -58,7 +59,7 @@ def picture(height: int, width: int, count: int) -> bytes:
 def test_replies_come_in_the_order_of_the_requests() -> None:
     requests = [{"body": bytearray(picture(10 + index, 20, count=index))} for index in range(4)]
     replies = answers(worker(), requests)
-    bodies = [json.loads(reply.body) for reply in replies]
+    bodies = [parsed(reply.body) for reply in replies]
     assert [body["image"] for body in bodies] == [{"width": 20, "height": 10 + index} for index in range(4)]
     assert [len(body["detections"]) for body in bodies] == [0, 1, 2, 3]
     assert {reply.status for reply in replies} == {200}
@@ -70,7 +71,7 @@ def test_one_corrupt_picture_is_refused_alone() -> None:
     replies = answers(worker(), [{"data": good}, {"data": good[:45]}, {"data": good}])
     assert [reply.status for reply in replies] == [200, 400, 200]
     assert replies[0] == replies[2] == alone
-    assert json.loads(replies[1].body)["error"]["code"] == "truncated_image"
+    assert error_of(replies[1].body)["code"] == "truncated_image"
 
 
 REFUSED: dict[str, tuple[dict[str, Any], int, str]] = {
@@ -79,7 +80,8 @@ REFUSED: dict[str, tuple[dict[str, Any], int, str]] = {
     "text": ({"body": "hello"}, 415, "unsupported_media_type"),
     "JSON": ({"body": {"image": "aGVsbG8="}}, 415, "unsupported_media_type"),
     "JSON list": ({"body": [1, 2]}, 415, "unsupported_media_type"),
-    "bytes": ({"body": b"hello"}, 400, "not_an_image"),
+    "bytes": ({"body": b"\x80hello"}, 415, "not_an_image"),
+    "bytes of text": ({"body": b"hello"}, 415, "unsupported_media_type"),
     "another field": ({"photo": picture(10, 20, 1)}, 400, "bad_option"),
     "too large": ({"data": png_header(101, 100)}, 413, "too_many_pixels"),
 }
@@ -88,7 +90,7 @@ REFUSED: dict[str, tuple[dict[str, Any], int, str]] = {
 @pytest.mark.parametrize(("request_", "status", "code"), REFUSED.values(), ids=REFUSED.keys())
 def test_what_cannot_be_read_gets_a_reason_and_a_hint(request_: dict[str, Any], status: int, code: str) -> None:
     reply = answers(worker(), [request_])[0]
-    error = json.loads(reply.body)["error"]
+    error = error_of(reply.body)
     assert (reply.status, error["code"]) == (status, code)
     assert error["message"]
     assert error["hint"]
@@ -97,7 +99,8 @@ def test_what_cannot_be_read_gets_a_reason_and_a_hint(request_: dict[str, Any], 
 def test_a_reply_over_the_limit_is_refused_alone() -> None:
     few, many = picture(10, 20, count=1), picture(10, 20, count=9)
     replies = answers(worker(Settings(max_reply_bytes=600)), [{"data": few}, {"data": many}])
-    assert [reply.status for reply in replies] == [200, 422]
+    assert [reply.status for reply in replies] == [200, 413]
+    assert error_of(replies[1].body)["code"] == "reply_too_long"
 
 
 def test_our_own_fault_fails_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,7 +156,7 @@ def test_a_picture_without_memory_is_refused_alone(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(small.detector, "free_memory", lambda: None, raising=False)
     replies = answers(small, [{"data": picture(10, width, 1)} for width in (20, 40, 25)])
     assert [reply.status for reply in replies] == [200, 503, 200]
-    assert json.loads(replies[1].body)["error"]["code"] == "out_of_memory"
+    assert error_of(replies[1].body)["code"] == "out_of_memory"
 
 
 def test_fast_jpeg_answers_in_pixels_of_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
