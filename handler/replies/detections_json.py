@@ -6,7 +6,7 @@ from typing import Any
 
 from handler.detections import Detections
 from handler.images import BadImageError
-from handler.replies.json_text import to_json
+from handler.replies.json_text import rounded, to_json
 
 BOX_DECIMALS = 3  # a thousandth of a pixel; frameworks differ among each other by more
 SCORE_DECIMALS = 6  # what float32 holds near 1
@@ -53,13 +53,14 @@ def detections_as_json(
 
 def _instances(detections: Detections, class_names: Sequence[str]) -> list[dict[str, Any]]:
     size = [detections.height, detections.width]
-    rows = zip(detections.labels.tolist(), detections.scores.tolist(), detections.boxes.tolist(), strict=True)
+    scores, boxes = rounded(detections.scores, SCORE_DECIMALS), rounded(detections.boxes, BOX_DECIMALS)
+    rows = zip(detections.labels.tolist(), scores, boxes, strict=True)
     instances: list[dict[str, Any]] = [
         {
             "label": label,
             "class": class_names[label],
-            "score": round(score, SCORE_DECIMALS),
-            "box": [round(corner, BOX_DECIMALS) for corner in box],
+            "score": score,
+            "box": box,
         }
         for label, score, box in rows
     ]
