@@ -10,6 +10,7 @@ import base64
 import json
 import random
 import statistics
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -120,7 +121,7 @@ def writing(writer: ReplyWriter, options: OptionReader, given: Mapping[str, str]
     reply = writer.write(picture, answer, read)
     if reply.error is not None:
         return reply.body.decode()
-    if read != options.read({}) and reply == writer.write(picture, answer, options.read({})):
+    if read != options.read({}) and reply == writer.write(picture, found(), options.read({})):
         return "it is answered like the first row"
     return lambda: writer.write(picture, answer, read)
 
@@ -144,7 +145,7 @@ def measure(works: Mapping[str, Work | str], seconds: float) -> list[Row]:
     kept: dict[str, Work] = {}
     for name, work in works.items():
         if isinstance(work, str):
-            print(f"left out: {name}: {work[:200]}")
+            print(f"left out: {name}: {work[:200]}", file=sys.stderr)
         else:
             kept[name] = work
     times = {name: [_once(work) for _ in range(3)][:0] for name, work in kept.items()}

@@ -26,7 +26,7 @@ def test_what_takes_longer_is_said_to(capsys: pytest.CaptureFixture[str]) -> Non
     rows = measure({"fast": lambda: None, "slow": lambda: time.sleep(0.01), "none": "not read"}, 0.02)
     assert [row.name for row in rows] == ["fast", "slow"]
     assert 9 < rows[1].added_ms < 100
-    assert "left out: none: not read" in capsys.readouterr().out
+    assert "left out: none: not read" in capsys.readouterr().err
 
 
 def test_the_reply_that_is_timed_is_one_of_a_hundred_masks() -> None:
