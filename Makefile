@@ -104,8 +104,9 @@ check: $(INSTALLED) ## Format, lint, types, then all tests: what CI runs
 	$(PY) -m mypy
 	@$(MAKE) test SLOW=1
 
-bench: $(MAR) ## Measure the ops and the served demo model
+bench: $(MAR) ## Measure the ops, requests and replies, and the served demo model
 	$(PY) -m benchmarks.ops
+	$(PY) -m benchmarks.replies
 	$(PY) -m benchmarks.served --archive $(MAR) --name $(NAME)
 
 # PY=python3 where a GPU machine has a PyTorch of its own: no virtual environment is made then. Further: ONLY=steps,

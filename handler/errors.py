@@ -1,6 +1,27 @@
 """Why one request has no answer, as its client reads it."""
 
 from http import HTTPStatus
+from typing import Literal
+
+Code = Literal[
+    "bad_base64",
+    "bad_count",
+    "bad_json",
+    "bad_option",
+    "bad_tensor",
+    "empty_body",
+    "empty_picture",
+    "model_not_loaded",
+    "not_an_image",
+    "not_explained",
+    "out_of_memory",
+    "reply_too_long",
+    "several_pictures",
+    "too_many_pixels",
+    "truncated_image",
+    "unsupported_media_type",
+]
+"""The codes of all errors. They are a label of the metrics, so each is one of ours, never a client's."""
 
 
 class RequestError(Exception):
@@ -13,7 +34,7 @@ class RequestError(Exception):
         status: The HTTP status of the reply.
     """
 
-    def __init__(self, code: str, message: str, hint: str, status: int) -> None:
+    def __init__(self, code: Code, message: str, hint: str, status: int) -> None:
         super().__init__(message)
         self.code, self.message, self.hint, self.status = code, message, hint, HTTPStatus(status)
 

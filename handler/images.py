@@ -15,7 +15,7 @@ from torch import Tensor
 
 from handler.canvas import Size
 from handler.colour import to_rgb
-from handler.errors import RequestError
+from handler.errors import Code, RequestError
 from handler.file_kinds import CAMERA_RAW, FileKind, file_kind, picture_format
 
 # Formats whose parsers take hostile bytes; EPS, for one, would start Ghostscript.
@@ -42,7 +42,7 @@ _TURNED = (5, 6, 7, 8)  # these exchange height and width
 class BadImageError(RequestError):
     """A picture that the client must change before it can be answered."""
 
-    def __init__(self, code: str, message: str, hint: str = _HINT, status: int = HTTPStatus.BAD_REQUEST) -> None:
+    def __init__(self, code: Code, message: str, hint: str = _HINT, status: int = HTTPStatus.BAD_REQUEST) -> None:
         super().__init__(code, message, hint, status)
 
 

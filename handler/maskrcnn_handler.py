@@ -12,10 +12,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from ts.metrics.dimension import Dimension
 from ts.metrics.metric_type_enum import MetricTypes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ts.context import Context
 
@@ -62,6 +63,7 @@ class MaskRCNNHandler:
 
     def _answer(self, data: list[dict[str, Any]], context: "Context") -> "Sequence[Reply | SimpleNamespace]":
         if self._worker is None:
+            _report(context, "maskrcnn_errors_total", len(data), "counter", "count", {"code": "model_not_loaded"})
             return [_unavailable(self._failure)] * len(data)
         try:
             return self._worker.answer(_incoming(data, context), _observer(context))
@@ -118,10 +120,16 @@ def _leave_if_the_device_is_broken(error: Exception) -> None:
 def _observer(context: "Context") -> "Observe":
     from handler.metrics import METRICS
 
-    def observe(name: str, value: float) -> None:
+    def observe(name: str, value: float, label: str = "", /) -> None:
         metric = METRICS[name]
-        kind = MetricTypes(metric.kind)
-        # A list of its own: add_metric appends to the list that it is given, its shared default included.
-        context.metrics.add_metric(name, value, metric.unit, dimensions=[], metric_type=kind)
+        labels = {metric.label.name: label} if metric.label else {}
+        _report(context, name, value, metric.kind, metric.unit, labels)
 
     return observe
+
+
+def _report(context: "Context", name: str, value: float, kind: str, unit: str, labels: "Mapping[str, str]") -> None:
+    """Hand one number to TorchServe; it registers a metric with the kind, unit and labels of its first use."""
+    # A list of its own: add_metric appends to the list that it is given, its shared default included.
+    dimensions = [Dimension(label, text) for label, text in labels.items()]
+    context.metrics.add_metric(name, value, unit, dimensions=dimensions, metric_type=MetricTypes(kind))

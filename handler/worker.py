@@ -1,6 +1,7 @@
 """One worker: requests in, replies out. Knows no server, so any front end can call it."""
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,14 +14,16 @@ import torch
 
 from handler.canvas import Size, resized_size
 from handler.decoding import Decoder
+from handler.description import describe_served
 from handler.detections import Detections
 from handler.detector import Detector
 from handler.device import choose_device, describe
 from handler.errors import RequestError
 from handler.images import Picture
 from handler.memory import use_huge_pages
-from handler.metrics import Observe, timed
+from handler.metrics import Observe, begin, timed
 from handler.replies.errors import error_reply
+from handler.replies.json_text import to_json
 from handler.replies.page import PageFacts, page_reply
 from handler.replies.reply import Reply
 from handler.replies.writing import ReplyWriter
@@ -48,9 +51,11 @@ class Worker:
         settings = detector.settings
         wanted = self._wanted if settings.fast_jpeg else None
         self._decoder = Decoder(settings.max_pixels, settings.decode_thread_count(), wanted)
+        self._options = OptionReader(detector.card, detector.selection)
         page = partial(page_reply, PageFacts.of(detector.card, model, version))
-        self._reader = RequestReader(OptionReader(detector.card, detector.selection), page, self._describe)
+        self._reader = RequestReader(self._options, page, self._describe)
         self._writer = ReplyWriter(detector.card, model, version, settings.max_reply_bytes, settings.long_replies)
+        self._begun = False  # with the first batch: a server takes metrics only while it hands one over
 
     @classmethod
     def load(
@@ -86,16 +91,25 @@ class Worker:
             requests: The batch.
             observe: Takes the metrics of the batch.
         """
+        if not self._begun:
+            self._begun = True
+            begin(observe)
         observe("maskrcnn_batch_size", len(requests))
+        with timed(observe, "maskrcnn_batch_seconds"):
+            return self._answer(requests, observe)
+
+    def _answer(self, requests: Sequence[Incoming], observe: Observe) -> list[Reply]:
         with timed(observe, "maskrcnn_decode_seconds"):
             asked = [self._reader.read(request) for request in requests]
             works = self._decoded([ask for each in asked for ask in each.asks])
         found = self._found(works, observe)
         with timed(observe, "maskrcnn_reply_seconds"):
-            pages = iter([self._reply(work, result) for work, result in zip(works, found, strict=True)])
-            replies = [each.envelope(list(islice(pages, len(each.asks)))) for each in asked]
+            pages = [self._reply(work, result) for work, result in zip(works, found, strict=True)]
+            rest = iter(pages)
+            replies = [each.envelope(list(islice(rest, len(each.asks)))) for each in asked]
         observe("maskrcnn_detections_total", sum(len(each) for each in found if isinstance(each, Detections)))
-        observe("maskrcnn_errors_total", sum(reply.status != HTTPStatus.OK for reply in replies))
+        _count_answered(works, pages, observe)
+        _count_errors([*pages, *replies], observe)
         return replies
 
     def _decoded(self, asks: Sequence[Ask | RequestError]) -> "list[_Work | RequestError]":
@@ -116,7 +130,8 @@ class Worker:
         return self._writer.write(work.picture, result, work.options)
 
     def _describe(self) -> Reply:
-        return Reply(HTTPStatus.OK, self.detector.card.to_json().encode())
+        described = describe_served(self.detector, self._options, self.model, self.version)
+        return Reply(HTTPStatus.OK, to_json(described))
 
     def _wanted(self, height: int, width: int) -> Size:
         return resized_size(height, width, self.detector.card.preprocessing)
@@ -132,3 +147,23 @@ class _Work:
 
 def _work(ask: Ask, picture: Picture | RequestError) -> _Work | RequestError:
     return picture if isinstance(picture, RequestError) else _Work(picture, ask.options)
+
+
+def _count_answered(works: "Sequence[_Work | RequestError]", pages: Sequence[Reply], observe: Observe) -> None:
+    """Report the formats of the pictures that were answered, and how many of them lack something."""
+    answered = [
+        work.options.format
+        for work, page in zip(works, pages, strict=True)
+        if isinstance(work, _Work) and page.error is None
+    ]
+    for form, count in Counter(answered).items():
+        observe("maskrcnn_replies_total", count, form)
+    if truncated := sum(page.truncated for page in pages):
+        observe("maskrcnn_truncated_replies_total", truncated)
+
+
+def _count_errors(replies: Sequence[Reply], observe: Observe) -> None:
+    """Report the codes of errors; a page that is the whole reply, and so comes twice, counts once."""
+    once = {id(reply): reply for reply in replies}.values()
+    for code, count in Counter(reply.error for reply in once if reply.error is not None).items():
+        observe("maskrcnn_errors_total", count, code)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from handler.metrics import METRICS
 from handler.settings import Settings
 from server.addresses import Addresses
 from tests.export.frameworks import NETWORKS
@@ -116,6 +117,12 @@ def test_the_settings_table_names_every_setting_with_its_default() -> None:
             assert table[name] == f"{default:,}"
         elif isinstance(default, str):
             assert table[name] == default
+
+
+def test_the_metrics_table_is_that_of_the_code() -> None:
+    rows = re.findall(r"(?m)^\| `(maskrcnn_\w+)` \| (\w+) \| (?:`(\w+)`)? ?\| (.+) \|$", README)
+    labels = {name: metric.label.name if metric.label else "" for name, metric in METRICS.items()}
+    assert rows == [(name, metric.kind, labels[name], metric.meaning) for name, metric in METRICS.items()]
 
 
 def test_make_lists_every_target_of_the_readme() -> None:

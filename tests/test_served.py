@@ -138,6 +138,12 @@ def test_the_model_card_is_shown(server: TorchServe) -> None:
     assert status == 200
     assert card["class_names"][1:] == ["circle", "square", "triangle", "star"]
     assert card["proof"]
+    serving = card["serving"]
+    assert (serving["model"], serving["version"], serving["device"]) == (MODEL, "1.0", {"type": "cpu"})
+    assert serving["options"]["score_threshold"] == {"allowed": "a number from 0.05 to 1", "default": 0.05}
+    assert serving["limits"]["max_pixels"] == 50_000_000  # model-config.yaml says so
+    assert serving["versions"]["torch"] == torch.__version__
+    assert set(card["versions"]) & set(serving["versions"]) == {"python", "torch"}  # at export, and now
 
 
 def test_memory_does_not_grow_with_requests(server: TorchServe) -> None:

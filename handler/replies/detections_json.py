@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from handler.detections import Detections
-from handler.replies.json_text import to_json
+from handler.replies.json_text import rounded, to_json
 from handler.replies.limits import within
 from handler.replies.palette import MOST, palette_masks
 from handler.replies.polygons import polygons_of
@@ -59,13 +59,14 @@ def detections_as_json(
 
 
 def _instances(detections: Detections, class_names: Sequence[str], masks: Masks) -> list[dict[str, Any]]:
-    rows = zip(detections.labels.tolist(), detections.scores.tolist(), detections.boxes.tolist(), strict=True)
+    scores, boxes = rounded(detections.scores, SCORE_DECIMALS), rounded(detections.boxes, BOX_DECIMALS)
+    rows = zip(detections.labels.tolist(), scores, boxes, strict=True)
     instances: list[dict[str, Any]] = [
         {
             "label": label,
             "class": class_names[label],
-            "score": round(score, SCORE_DECIMALS),
-            "box": [round(corner, BOX_DECIMALS) for corner in box],
+            "score": score,
+            "box": box,
         }
         for label, score, box in rows
     ]

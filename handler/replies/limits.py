@@ -1,14 +1,14 @@
 """No reply is longer than the limit: TorchServe kills a worker whose message is."""
 
 from http import HTTPStatus
-from typing import Literal
+from typing import Final, Literal
 
 from handler.errors import RequestError
 
 LongReplies = Literal["boxes", "refuse"]
 """What becomes of a reply that is too long: boxes without masks, or an error."""
 
-TOO_LONG = "reply_too_long"
+TOO_LONG: Final = "reply_too_long"
 TRUNCATED_HEADER = "X-Detect-Truncated"  # for the formats that have no place to say it in
 HINT = "ask for fewer detections, for masks rle or none, or raise max_reply_bytes in model-config.yaml"
 

@@ -54,7 +54,7 @@ class ReplyWriter:
             reply = self._write(picture, replace(found, masks=None), options, left_out=f"with masks, {reason}")
         except RequestError as error:
             return error_reply(error)
-        return replace(reply, headers={**reply.headers, TRUNCATED_HEADER: "masks"})
+        return replace(reply, headers={**reply.headers, TRUNCATED_HEADER: "masks"}, truncated=True)
 
     def _write(self, picture: Picture, found: Detections, options: Options, left_out: str = "") -> Reply:
         names, most = self._card.class_names, self._max_bytes

@@ -122,6 +122,24 @@ def test_metrics_reach_torchserves_log(loaded: MaskRCNNHandler, caplog: pytest.L
     assert "Failed to update metric" not in caplog.text
 
 
+def test_a_label_stands_before_torchserves_own(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        maskrcnn_handler._observer(context_of(1))("maskrcnn_errors_total", 2, "empty_body")
+    (line,) = (each for each in caplog.messages if each.startswith("[METRICS]"))
+    assert line.startswith(
+        "[METRICS]maskrcnn_errors_total.Count:2|#code:empty_body,ModelName:shapes,Level:Model|#type:"
+    )
+
+
+def test_requests_to_a_model_that_is_not_loaded_are_counted(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        MaskRCNNHandler().handle([{}, {}], context_of(2))
+    (line,) = (each for each in caplog.messages if each.startswith("[METRICS]"))
+    assert line.startswith(
+        "[METRICS]maskrcnn_errors_total.Count:2|#code:model_not_loaded,ModelName:shapes,Level:Model|"
+    )
+
+
 def test_every_metric_is_of_a_kind_and_unit_of_torchserve(caplog: pytest.LogCaptureFixture) -> None:
     observe = maskrcnn_handler._observer(context_of(1))
     with caplog.at_level(logging.INFO):

@@ -3,6 +3,7 @@
 import json
 from collections import defaultdict
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Any, cast
 
 import pytest
@@ -13,9 +14,14 @@ from torch import Tensor
 from handler.canvas import Size
 from handler.detections import Detections
 from handler.detector import Detector
+from handler.errors import BadOptionError
+from handler.images import BadImageError
 from handler.metrics import METRICS, Observe, ignore
+from handler.replies.errors import error_reply
 from handler.replies.reply import Reply
+from handler.requests.asked import Ask, Asked
 from handler.requests.incoming import Incoming
+from handler.requests.options import Given
 from handler.selection import Selection, default_selection
 from handler.settings import Settings
 from handler.worker import Worker
@@ -28,7 +34,7 @@ from tests.reply_schema import error_of, parsed
 class MadeUpDetector:
     """Finds as many instances as the picture's first pixel says."""
 
-    card = CARD
+    card, device = CARD, torch.device("cpu")
     selection = default_selection(CARD, Settings())
 
     def __init__(self, settings: Settings) -> None:
@@ -110,24 +116,107 @@ def test_our_own_fault_fails_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
         answers(broken, [{"data": picture(10, 20, 1)}])
 
 
+class Seen(defaultdict[str, float]):
+    """Adds up what is observed; a label follows the name after a colon."""
+
+    def __init__(self) -> None:
+        super().__init__(float)
+
+    def __call__(self, name: str, value: float, label: str = "") -> None:
+        metric = METRICS[name]
+        assert label in (metric.label.values if metric.label else ("",)), (name, label)
+        self[f"{name}:{label}" if label else name] += value
+
+
 def test_metrics_are_those_of_the_table() -> None:
-    seen: defaultdict[str, float] = defaultdict(float)
-
-    def observe(name: str, value: float) -> None:
-        seen[name] += value
-
-    answers(worker(), [{"data": picture(10, 20, 3)}, {"data": b"x"}, {"data": picture(10, 20, 2)}], observe)
-    assert set(seen) <= set(METRICS)
+    seen = Seen()
+    answers(worker(), [{"data": picture(10, 20, 3)}, {"data": b"x"}, {"data": picture(10, 20, 2)}], seen)
     assert seen["maskrcnn_batch_size"] == 3
     assert seen["maskrcnn_detections_total"] == 5
-    assert seen["maskrcnn_errors_total"] == 1
-    assert seen["maskrcnn_decode_seconds"] > 0
+    assert seen["maskrcnn_replies_total:json"] == 2
+    assert {name: value for name, value in seen.items() if name.startswith("maskrcnn_errors_total") and value} == {
+        "maskrcnn_errors_total:not_an_image": 1
+    }
+    assert seen["maskrcnn_batch_seconds"] > seen["maskrcnn_decode_seconds"] > 0
 
 
-def test_the_description_is_the_model_card() -> None:
-    assert json.loads(worker().answer([Incoming({}, verb="describe")], ignore)[0].body)["class_names"] == list(
-        CARD.class_names
-    )
+def test_errors_are_counted_by_code_where_they_arise() -> None:
+    seen, limited = Seen(), worker(Settings(max_pixels=10_000, max_reply_bytes=600))
+    bodies = [
+        {"data": picture(10, 20, 9)},
+        {"body": {}},
+        {"data": png_header(101, 100)},
+        {"data": png_header(101, 100)},
+    ]
+    replies = answers(limited, [*bodies, {"masks": b"none of these", "data": picture(10, 20, 1)}], seen)
+    codes = [json.loads(reply.body)["error"]["code"] for reply in replies]
+    assert codes == ["reply_too_long", "empty_body", "too_many_pixels", "too_many_pixels", "bad_option"]
+    for code in codes:
+        assert seen[f"maskrcnn_errors_total:{code}"] == codes.count(code)
+    assert seen["maskrcnn_replies_total:json"] == 0
+
+
+def test_counters_begin_at_zero_once() -> None:
+    seen, working = [], worker()
+    for _ in range(2):
+        answers(working, [{"data": picture(10, 20, 0)}], lambda *each: seen.append(each))
+    zeros = [(name, *label) for name, value, *label in seen if value == 0 and label]
+    counters = {name: metric for name, metric in METRICS.items() if metric.kind == "counter"}
+    labels = [
+        (name, label) for name, each in counters.items() for label in (each.label.values if each.label else ("",))
+    ]
+    assert zeros == labels
+
+
+def reading(asked: Asked) -> Worker:
+    """A worker to which every request asks for the same."""
+    made = worker()
+    made._reader.read = lambda _: asked  # type: ignore[method-assign]
+    return made
+
+
+def test_each_picture_of_a_request_counts_and_the_envelopes_own_error_too() -> None:
+    seen, good = Seen(), Ask(picture(10, 20, 2), worker()._options.read({"format": Given("coco", "field format")}))
+    refused = BadOptionError("wrong", "correct it")
+    answers(reading(Asked([good, refused, good], lambda replies: Reply(HTTPStatus.OK, b"[]"))), [{}], seen)
+    assert (seen["maskrcnn_replies_total:coco"], seen["maskrcnn_errors_total:bad_option"]) == (2, 1)
+    too_long = error_reply(BadImageError("reply_too_long", "together they are too long"))
+    answers(reading(Asked([good, good], lambda replies: too_long)), [{}], seen)
+    assert (seen["maskrcnn_replies_total:coco"], seen["maskrcnn_errors_total:reply_too_long"]) == (4, 1)
+
+
+def test_truncated_replies_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, shortening = Seen(), worker()
+    replies = iter([Reply(HTTPStatus.OK, b"{}", truncated=True), Reply(HTTPStatus.OK, b"{}")])
+    monkeypatch.setattr(shortening._writer, "write", lambda *_: next(replies))
+    answers(shortening, [{"data": picture(10, 20, 1)}] * 2, seen)
+    assert seen["maskrcnn_truncated_replies_total"] == 1
+
+
+def described(worker: Worker) -> dict[str, Any]:
+    card: dict[str, Any] = json.loads(worker.answer([Incoming({}, verb="describe")], ignore)[0].body)
+    return card
+
+
+def test_the_description_is_the_model_card_and_what_is_served() -> None:
+    told = described(worker(Settings(max_pixels=10_000, max_reply_bytes=600, dtype="bfloat16")))
+    serving = told.pop("serving")
+    assert told == json.loads(CARD.to_json())
+    assert (serving["model"], serving["version"]) == ("shapes", "1.0")
+    assert (serving["device"], serving["dtype"]) == ({"type": "cpu"}, "bfloat16")
+    assert serving["limits"] == {"max_pixels": 10_000, "max_reply_bytes": 600, "max_pass_size": 8}
+    assert serving["versions"]["torch"] == torch.__version__
+    assert serving["versions"]["ops"].startswith("sha256 ")
+
+
+def test_the_described_options_are_those_that_are_read() -> None:
+    """Each default, sent as the option itself, changes nothing."""
+    described_worker = worker()
+    reader, options = described_worker._options, described(described_worker)["serving"]["options"]
+    assert {name: each["allowed"] for name, each in options.items()} == dict(reader.allowed)
+    given = {name: Given(each["default"], "here") for name, each in options.items() if each["default"] is not None}
+    assert len(given) == len(options) - 1  # all but the classes
+    assert reader.read(given) == reader.read({})
 
 
 def test_pixels_reach_the_detector_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
