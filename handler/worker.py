@@ -20,6 +20,7 @@ from handler.images import Picture
 from handler.memory import use_huge_pages
 from handler.metrics import Observe, timed
 from handler.replies.errors import error_reply
+from handler.replies.kserve import Envelopes
 from handler.replies.page import page_reply
 from handler.replies.reply import Reply
 from handler.replies.writing import ReplyWriter
@@ -47,7 +48,11 @@ class Worker:
         settings = detector.settings
         wanted = self._wanted if settings.fast_jpeg else None
         self._decoder = Decoder(settings.max_pixels, settings.decode_thread_count(), wanted)
-        self._reader = RequestReader(OptionReader(detector.card, detector.selection), page_reply, self._describe)
+        options, envelopes = (
+            OptionReader(detector.card, detector.selection),
+            Envelopes(model, version, settings.max_reply_bytes),
+        )
+        self._reader = RequestReader(options, page_reply, self._describe, envelopes, settings.max_pixels)
         self._writer = ReplyWriter(detector.card, model, version, settings.max_reply_bytes)
 
     @classmethod
