@@ -48,10 +48,8 @@ class Worker:
         settings = detector.settings
         wanted = self._wanted if settings.fast_jpeg else None
         self._decoder = Decoder(settings.max_pixels, settings.decode_thread_count(), wanted)
-        options, envelopes = (
-            OptionReader(detector.card, detector.selection),
-            Envelopes(model, version, settings.max_reply_bytes),
-        )
+        options = OptionReader(detector.card, detector.selection)
+        envelopes = Envelopes(model, version, settings.max_reply_bytes)
         self._reader = RequestReader(options, page_reply, self._describe, envelopes, settings.max_pixels)
         self._writer = ReplyWriter(detector.card, model, version, settings.max_reply_bytes)
 
