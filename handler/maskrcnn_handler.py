@@ -64,7 +64,7 @@ class MaskRCNNHandler:
     def _answer(self, data: list[dict[str, Any]], context: "Context") -> "Sequence[Reply | SimpleNamespace]":
         if self._worker is None:
             _report(context, "maskrcnn_errors_total", len(data), "counter", "count", {"code": "model_not_loaded"})
-            return [_unavailable(self._failure)] * len(data)
+            return [_unavailable(self._failure, fields) for fields in data]
         try:
             return self._worker.answer(_incoming(data, context), _observer(context))
         except Exception as error:
@@ -84,15 +84,19 @@ def _incoming(data: list[dict[str, Any]], context: "Context") -> "list[Incoming]
     return requests
 
 
-def _unavailable(failure: str) -> SimpleNamespace:
+def _unavailable(failure: str, fields: dict[str, Any]) -> SimpleNamespace:
     """A reply for when not even ours could be imported."""
     error = {
         "code": "model_not_loaded",
         "message": f"the model could not be loaded: {failure}",
         "hint": "the log of the worker has the whole story; correct it and start the server again",
     }
-    body, status = json.dumps({"error": error}).encode(), HTTPStatus.SERVICE_UNAVAILABLE
-    return SimpleNamespace(status=status, body=body, media_type="application/json", headers={})
+    reply: dict[str, Any] = {"error": error}
+    if isinstance(body := fields.get("body"), dict) and "inputs" in body:  # without these, TorchServe's gRPC ends us
+        output = {"name": "detections", "datatype": "BYTES", "shape": [1], "data": [json.dumps(reply)]}
+        reply |= {"model_name": "", "model_version": "", "id": str(body.get("id")), "outputs": [output]}
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    return SimpleNamespace(status=status, body=json.dumps(reply).encode(), media_type="application/json", headers={})
 
 
 def _load(context: "Context") -> "Worker":

@@ -24,6 +24,7 @@ from handler.memory import use_huge_pages
 from handler.metrics import Observe, begin, timed
 from handler.replies.errors import error_reply
 from handler.replies.json_text import to_json
+from handler.replies.kserve import Envelopes
 from handler.replies.page import PageFacts, page_reply
 from handler.replies.reply import Reply
 from handler.replies.writing import ReplyWriter
@@ -53,7 +54,8 @@ class Worker:
         self._decoder = Decoder(settings.max_pixels, settings.decode_thread_count(), wanted)
         self._options = OptionReader(detector.card, detector.selection)
         page = partial(page_reply, PageFacts.of(detector.card, model, version))
-        self._reader = RequestReader(self._options, page, self._describe)
+        envelopes = Envelopes(model, version, settings.max_reply_bytes)
+        self._reader = RequestReader(self._options, page, self._describe, envelopes, settings.max_pixels)
         self._writer = ReplyWriter(detector.card, model, version, settings.max_reply_bytes, settings.long_replies)
         self._begun = False  # with the first batch: a server takes metrics only while it hands one over
 

@@ -239,6 +239,8 @@ def _launch(home: Path, temporary: Path, store: Path, archives: dict[str, Path],
     environment = os.environ | {"JAVA_HOME": str(java_home()), "TEMP": str(temporary), "TMPDIR": str(temporary)}
     # What stands on it would be imported instead of what the archive carries.
     environment.pop("PYTHONPATH", None)
+    # gRPC then speaks the Open Inference Protocol besides TorchServe's own; no setting of config.properties does that.
+    environment.setdefault("TS_OPEN_INFERENCE_PROTOCOL", "oip")
     with (home / LOG_FILE).open("wb") as log:
         subprocess.run(
             command, cwd=home, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,

@@ -23,6 +23,21 @@ class Incoming:
     verb: Verb = "predict"
 
     @classmethod
-    def of(cls, fields: Mapping[str, Any], headers: Mapping[str, str], verb: Verb = "predict") -> "Incoming":
-        """Take headers in whatever case the client wrote their names."""
-        return cls(fields, {name.lower(): value for name, value in headers.items()}, verb)
+    def of(cls, fields: Mapping[str, Any], headers: Mapping[str, Any], verb: Verb = "predict") -> "Incoming":
+        """Take headers in whatever case the client wrote their names.
+
+        Args:
+            fields: See the class.
+            headers: What is no text among them is dropped: TorchServe puts the content type of each field there, under
+                the name of the field, so that a field ``accept`` looks like a header.
+            verb: See the class.
+        """
+        return cls(fields, {name.lower(): _text(each) for name, each in headers.items() if isinstance(each, str)}, verb)
+
+
+def _text(value: str) -> str:
+    """A header's bytes as UTF-8, which clients send, where a front end has read them as Latin-1."""
+    try:
+        return value.encode("latin-1").decode()
+    except UnicodeError:
+        return value
