@@ -218,7 +218,7 @@ def test_a_batch_that_memory_is_too_small_for_is_split(demo: Path, cuda: torch.d
     limit = (alone + together) / 2
     torch.cuda.set_per_process_memory_fraction(limit / torch.cuda.get_device_properties(cuda).total_memory, cuda)
     seen: Counter[str] = Counter()
-    found = detect_or_split(detector, images, lambda name, _: seen.update([name]))
+    found = detect_or_split(detector, images, [detector.selection] * len(images), lambda name, _: seen.update([name]))
     assert seen["maskrcnn_splits_total"] == 1
     assert_equal([each for each in found if isinstance(each, Detections)], [expected] * 8)
 
@@ -235,11 +235,11 @@ def test_a_picture_that_memory_is_too_small_for_is_refused_and_the_worker_goes_o
     torch.cuda.set_per_process_memory_fraction(
         (held + 2**20) / torch.cuda.get_device_properties(cuda).total_memory, cuda
     )
-    (refused,) = detect_or_split(detector, asked, ignore)
+    (refused,) = detect_or_split(detector, asked, [detector.selection], ignore)
     assert isinstance(refused, RequestError)
     assert refused.status == 503
     torch.cuda.set_per_process_memory_fraction(1.0, cuda)
-    (answered,) = detect_or_split(detector, asked, ignore)
+    (answered,) = detect_or_split(detector, asked, [detector.selection], ignore)
     assert isinstance(answered, Detections)
     assert_alike(answered, expected, boxes=1e-2, masks=0.98)
 
