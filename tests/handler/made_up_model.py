@@ -14,7 +14,8 @@ SCORES = (0.9, 0.6, 0.3)
 class MadeUpModel(nn.Module):
     """Three instances a picture: whole, its left half, its top half; the label is the red of the top left pixel.
 
-    Where that pixel's blue is 50 the second and third have the next two labels. A mask is full for the pictures whose green is above 100, its left half otherwise.
+    Where that pixel's blue is 50 the second and third have the next two labels. A mask is full for the pictures whose
+    green is above 100, its left half otherwise.
     """
 
     def forward(self, images: Tensor, sizes: Tensor) -> Tensor:
