@@ -26,7 +26,7 @@ _LEFT_OUT = (".debug_pkl", "version", ".data/serialization_id")
 
 
 def trace(model: MaskRCNN) -> torch.jit.ScriptModule:
-    """Trace ``forward``, ``detect`` and ``segment`` of a model into one module.
+    """Trace the methods of a model into one module.
 
     Args:
         model: On the CPU, in float32.
@@ -40,7 +40,7 @@ def trace(model: MaskRCNN) -> torch.jit.ScriptModule:
         traced: torch.jit.ScriptModule = torch.jit.trace_module(  # type: ignore[no-untyped-call]
             model, inputs, check_trace=False
         )
-    for method in ("forward", "detect", "segment"):
+    for method in inputs:
         refuse_constants(getattr(traced, method).inlined_graph, method)  # without inlining it holds calls only
     return traced
 
@@ -75,6 +75,7 @@ def _example_inputs(model: MaskRCNN) -> dict[str, tuple[Tensor, ...]]:
     return {
         "forward": (images, sizes),
         "detect": (images, sizes),
+        "explain": (images, sizes),
         "segment": (boxes, labels, torch.tensor([2, 1]), *levels),
     }
 

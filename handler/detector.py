@@ -10,6 +10,8 @@ from torch import Tensor
 from handler.canvas import Pass, Size, canvas_size, plan_passes, resized_size
 from handler.detections import Detections
 from handler.device import CPU, use_device
+from handler.errors import not_explained
+from handler.explanations import Explanations
 from handler.gpu.lane import CudaLane
 from handler.lane import Lane
 from handler.loading import load_trace
@@ -120,6 +122,33 @@ class Detector:
             for each, answers in zip(passes, computed, strict=True):
                 found |= zip(each.indices, answers, strict=True)
         return [found[index] for index in range(len(images))]
+
+    @torch.inference_mode()
+    def explain(
+        self,
+        image: Tensor,
+        observe: Observe = ignore,
+        image_size: Size | None = None,
+        selection: Selection | None = None,
+    ) -> Explanations:
+        """Find the instances of one picture, as ``detect`` does, and what each was found by.
+
+        Args:
+            image: (H, W, 3) uint8, RGB, on the CPU.
+            observe: Takes the metrics.
+            image_size: As in ``detect``.
+            selection: As in ``detect``.
+
+        Raises:
+            RequestError: The archive is of a version that could not explain.
+        """
+        if not self._steps.explains:
+            raise not_explained()
+        size = image_size or (image.shape[0], image.shape[1])
+        alone = [Pass(self._canvas(size), (0,))]
+        with self.lane.current():
+            (prepared,) = self._prepared([image], [size], [selection or self.selection], alone, observe)
+            return self._steps.explain(prepared, observe)
 
     def free_memory(self) -> None:
         """Give back what is only there to be faster, after memory ran out."""

@@ -59,3 +59,13 @@ def out_of_memory(what: str) -> RequestError:
         "number of workers a GPU",
         HTTPStatus.SERVICE_UNAVAILABLE,
     )
+
+
+def not_explained() -> RequestError:
+    """The error of a request for an explanation where the archive was exported before there were any."""
+    return RequestError(
+        "not_explained",
+        "this model was exported by a version that could not explain",
+        "who runs the server may export it again; predictions are answered as ever",
+        HTTPStatus.NOT_IMPLEMENTED,
+    )

@@ -16,7 +16,7 @@ from handler.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-METHODS = ("detect", "segment")
+METHODS = ("detect", "segment", "explain")  # an archive of an older version has no ``explain``
 
 
 def load_trace(path: Path, settings: Settings, device: torch.device) -> torch.jit.ScriptModule:
@@ -42,15 +42,19 @@ def fusion_of(settings: Settings, device: torch.device) -> Fusion:
     return settings.fusion or ("none" if device.type == "cpu" else "frozen")
 
 
+def _methods(model: torch.jit.ScriptModule) -> list[str]:
+    return [name for name in METHODS if hasattr(model, name)]
+
+
 def _frozen(model: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # TorchScript is deprecated as a whole
-        frozen: torch.jit.ScriptModule = torch.jit.freeze(model, preserved_attrs=list(METHODS))
+        frozen: torch.jit.ScriptModule = torch.jit.freeze(model, preserved_attrs=_methods(model))
         return frozen
 
 
 def _prepare_convolutions(model: torch.jit.ScriptModule, wanted: Fusion) -> None:
-    for name in ("forward", *METHODS):
+    for name in ("forward", *_methods(model)):
         graph = getattr(model, name).graph
         torch._C._jit_pass_inline(graph)
         found = obey_switches(graph)

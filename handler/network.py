@@ -28,6 +28,14 @@ class Found(NamedTuple):
     levels: tuple[Tensor, ...]  # of the pyramid: what the second half reads
 
 
+class Reasons(NamedTuple):
+    """What each row of ``Found`` came from."""
+
+    proposals: Tensor  # (B, D, 4) float32, in pixels of the picture
+    objectness: Tensor  # (B, D) float32, of the proposal
+    class_scores: Tensor  # (B, D, C) float32, a label's at its number
+
+
 class Network:
     """A loaded trace with the rules of its card."""
 
@@ -65,11 +73,37 @@ class Network:
             canvas: (B, 3, H, W), what ``place`` gave.
             tables: (2, B, 2) int64 on its device: sizes on the canvas, then sizes of the pictures.
         """
-        sizes_on_canvas, image_sizes = tables.unbind()
-        boxes_on_canvas, scores, labels, _, counts, *levels = self._model.detect(canvas, sizes_on_canvas)
-        boxes = boxes_on_image(boxes_on_canvas, sizes_on_canvas, image_sizes, self._post.clip_boxes)
+        boxes, scores, labels, _, counts, *levels = self._model.detect(canvas, tables[0])
+        return self._found(tables, boxes, scores, labels, counts, levels)
+
+    @property
+    def explains(self) -> bool:
+        """Whether it can ``explain``: archives of older versions cannot."""
+        return hasattr(self._model, "explain")
+
+    def explain(self, canvas: Tensor, tables: Tensor) -> tuple[Found, Reasons]:
+        """Find the boxes of every picture, and what they came from; the arguments are those of ``find``."""
+        boxes, scores, labels, _, counts, *reasons = self._model.explain(canvas, tables[0])
+        proposals, objectness, class_scores, *levels = reasons
+        found = self._found(tables, boxes, scores, labels, counts, levels)
+        return found, Reasons(self._on_image(proposals, tables), objectness, class_scores)
+
+    def _found(
+        self,
+        tables: Tensor,
+        boxes_on_canvas: Tensor,
+        scores: Tensor,
+        labels: Tensor,
+        counts: Tensor,
+        levels: Sequence[Tensor],
+    ) -> Found:
+        boxes = self._on_image(boxes_on_canvas, tables)
         valid = self._valid(boxes, scores, counts)
         return Found(boxes_on_canvas, boxes, scores, labels, valid, tuple(levels))
+
+    def _on_image(self, boxes_on_canvas: Tensor, tables: Tensor) -> Tensor:
+        sizes_on_canvas, image_sizes = tables.unbind()
+        return boxes_on_image(boxes_on_canvas, sizes_on_canvas, image_sizes, self._post.clip_boxes)
 
     def _valid(self, boxes: Tensor, scores: Tensor, counts: Tensor) -> Tensor:
         rows = torch.arange(scores.shape[1], device=scores.device)

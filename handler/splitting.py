@@ -1,17 +1,22 @@
 """A batch that memory is too small for, answered picture by picture."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
 
 import torch
 
 from handler.detections import Detections
 from handler.detector import Detector
 from handler.errors import RequestError, out_of_memory
+from handler.explanations import Explanations
 from handler.failures import first_line, is_out_of_memory
 from handler.images import Picture
 from handler.metrics import Observe
 from handler.selection import Selection
+
+Found = TypeVar("Found")
 
 logger = logging.getLogger(__name__)
 
@@ -38,18 +43,52 @@ def detect_or_split(
         logger.warning("out of memory with %d pictures, now one by one: %s", len(pictures), first_line(error))
     # Only here, after the except clause: the exception's traceback kept the tensors of the failed batch alive.
     observe("maskrcnn_splits_total", 1)
-    return [_alone(detector, *each, observe) for each in zip(pictures, selections, strict=True)]
+    return [
+        _alone(detector, picture, partial(_detect_one, detector, picture, selection, observe))
+        for picture, selection in zip(pictures, selections, strict=True)
+    ]
 
 
-def _alone(detector: Detector, picture: Picture, selection: Selection, observe: Observe) -> Detections | RequestError:
+def explain_or_refuse(
+    detector: Detector, picture: Picture, selection: Selection, observe: Observe
+) -> Explanations | RequestError:
+    """Explain what is found in one picture; where memory runs out, once more with what memory can be freed.
+
+    Args:
+        detector: The model.
+        picture: On its own, whatever else is in its batch.
+        selection: What is answered of it.
+        observe: Takes the metrics.
+
+    Raises:
+        RequestError: The model cannot explain.
+    """
+
+    def explain() -> Explanations:
+        return detector.explain(torch.from_numpy(picture.pixels), observe, (picture.height, picture.width), selection)
+
+    try:
+        return explain()
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        logger.warning("out of memory with one explanation, now once more: %s", first_line(error))
+    return _alone(detector, picture, explain)
+
+
+def _alone(detector: Detector, picture: Picture, compute: Callable[[], Found]) -> Found | RequestError:
     detector.free_memory()
     try:
-        (found,) = _detect(detector, [picture], [selection], observe)
+        return compute()
     except Exception as error:
         if not is_out_of_memory(error):
             raise
         logger.warning("out of memory with one picture: %s", first_line(error))
         return out_of_memory(f"a picture of {picture.width} x {picture.height} pixels")
+
+
+def _detect_one(detector: Detector, picture: Picture, selection: Selection, observe: Observe) -> Detections:
+    (found,) = _detect(detector, [picture], [selection], observe)
     return found
 
 

@@ -13,10 +13,14 @@ from torch import Tensor
 
 from handler.canvas import Size
 from handler.detections import Detections, split, unpack_masks
+from handler.explanations import Explanations
 from handler.lane import Lane, Wait
 from handler.metrics import Observe, timed
 from handler.network import Found, Network
 from handler.selection import Selection, kept_rows
+
+Encodable = tuple[Tensor, Tensor, Tensor, Tensor]
+"""What ``Network.encode`` takes, on the device: small masks, boxes, picture sizes and thresholds."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +55,7 @@ class Segmented:
     boxes: Tensor  # (K, 4), and so on, on the CPU
     scores: Tensor
     labels: Tensor
-    masks: (
-        tuple[Tensor, Tensor, Tensor, Tensor] | None
-    )  # what ``Network.encode`` takes, on the device; None: none to be found
+    masks: Encodable | None  # None: none to be found
     beside: AbstractContextManager[None]  # where to encode them
 
 
@@ -62,6 +64,11 @@ class Steps:
 
     def __init__(self, network: Network, lane: Lane) -> None:
         self._network, self._lane = network, lane
+
+    @property
+    def explains(self) -> bool:
+        """Whether the archive can ``explain``."""
+        return self._network.explains
 
     def prepare(
         self,
@@ -97,12 +104,15 @@ class Steps:
             observe: Takes the metrics.
             expected: Many passes of this size will come.
         """
-        with timed(observe, "maskrcnn_place_seconds"):
-            canvas = self._network.place(prepared.images, prepared.sizes_on_canvas, prepared.canvas)
+        canvas = self._placed(prepared, observe)
         with timed(observe, "maskrcnn_detect_seconds"):
             found = self._lane.find(canvas, prepared.tables, observe, expected)
         host = self._lane.download([found.boxes, found.scores, found.labels, found.valid])
         return Started(prepared.image_sizes, prepared.selections, found, host)
+
+    def _placed(self, prepared: Prepared, observe: Observe) -> Tensor:
+        with timed(observe, "maskrcnn_place_seconds"):
+            return self._network.place(prepared.images, prepared.sizes_on_canvas, prepared.canvas)
 
     def segment(self, started: Started, observe: Observe, kept: Tensor | None = None) -> Segmented:
         """Wait for the boxes and begin the masks of those that are answered with one.
@@ -113,30 +123,29 @@ class Steps:
             kept: (N, D) bool on the CPU, takes the place of what the selections keep.
         """
         with timed(observe, "maskrcnn_wait_seconds"):
-            boxes, scores, labels, valid = started.host()
-        selections, count = started.selections, len(started.selections)
-        kept = kept_rows(selections, scores[:count], labels[:count], valid[:count]) if kept is None else kept
-        masked = torch.tensor([each.masks for each in selections])  # (N,)
-        masks = None
-        if (kept_masked := kept & masked[:, None]).any():
-            with timed(observe, "maskrcnn_segment_seconds"):
-                masks = self._masks(started, kept_masked)
-        rows = kept.flatten().nonzero().flatten()  # (K,)
-        boxes, scores, labels = (each.flatten(0, 1).index_select(0, rows) for each in (boxes, scores, labels))
+            parts = started.host()
+        kept = _kept(started, parts) if kept is None else kept
+        masked = torch.tensor([each.masks for each in started.selections])  # (N,)
+        masks = self._masks(started, kept & masked[:, None], observe)
+        rows = _numbers(kept)
+        boxes, scores, labels = (part.flatten(0, 1).index_select(0, rows) for part in parts[:3])
         beside = self._lane.beside()
         return Segmented(started.image_sizes, kept.sum(1), masked, boxes, scores, labels, masks, beside)
 
-    def _masks(self, started: Started, kept: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Small masks, boxes, picture sizes and thresholds of the K rows that (N, D) marks, on the device."""
-        rows, counts = kept.flatten().nonzero().flatten(), kept.sum(1)  # (K,), (N,)
+    def _masks(self, started: Started, kept: Tensor, observe: Observe) -> Encodable | None:
+        """The masks of the K rows that (N, D) marks; None where it marks none."""
+        rows, counts = _numbers(kept), kept.sum(1)  # (K,), (N,)
         count, found = len(rows), started.found
+        if count == 0:
+            return None
         padded = torch.nn.functional.pad(rows, (0, self._lane.rows(count) - count))
         padded_counts = torch.nn.functional.pad(counts, (0, len(found.valid) - len(counts)))
         sizes = started.image_sizes.repeat_interleave(counts, dim=0)  # (K, 2)
         thresholds = torch.tensor([each.mask_threshold for each in started.selections]).repeat_interleave(counts)
-        rows_there, counts_there, *rules = self._lane.upload([padded, padded_counts, sizes, thresholds])
-        probs = self._network.segment(found, rows_there, counts_there)
-        boxes = found.boxes.flatten(0, 1).index_select(0, rows_there[:count])
+        with timed(observe, "maskrcnn_segment_seconds"):
+            rows_there, counts_there, *rules = self._lane.upload([padded, padded_counts, sizes, thresholds])
+            probs = self._network.segment(found, rows_there, counts_there)
+            boxes = found.boxes.flatten(0, 1).index_select(0, rows_there[:count])
         return probs[:count], boxes, rules[0], rules[1]
 
     def finish(self, segmented: Segmented, observe: Observe) -> list[Detections]:
@@ -147,3 +156,34 @@ class Steps:
                 masks = unpack_masks(*self._lane.download(self._network.encode(*segmented.masks))())
         found = (segmented.boxes, segmented.scores, segmented.labels)
         return split(segmented.image_sizes, segmented.counts, *found, segmented.masked, masks)
+
+    def explain(self, prepared: Prepared, observe: Observe) -> Explanations:
+        """All steps of the explanations of one picture, one after the other."""
+        canvas = self._placed(prepared, observe)
+        with timed(observe, "maskrcnn_detect_seconds"):
+            found, reasons = self._network.explain(canvas, prepared.tables)
+        wanted = [found.boxes, found.scores, found.labels, found.valid, *reasons]
+        started = Started(prepared.image_sizes, prepared.selections, found, self._lane.download(wanted))
+        with timed(observe, "maskrcnn_wait_seconds"):
+            parts = started.host()
+        kept = _kept(started, parts)
+        rows = _numbers(kept)
+        boxes, scores, labels, _, *others = (part.flatten(0, 1).index_select(0, rows) for part in parts)
+        proposals, objectness, class_scores = others
+        (selection,), ((height, width),) = started.selections, started.image_sizes.tolist()
+        masks = self._masks(started, kept, observe) if selection.masks else None
+        probs = None if masks is None else self._lane.download(masks[:1])()[0]
+        detections = Detections(height, width, boxes, scores, labels, None)
+        return Explanations(detections, proposals, objectness, class_scores, probs)
+
+
+def _kept(started: Started, parts: Sequence[Tensor]) -> Tensor:
+    """(N, D) bool, the rows that are answered; the first four parts are those of ``Started.host``."""
+    count = len(started.selections)
+    _, scores, labels, valid = (part[:count] for part in parts[:4])
+    return kept_rows(started.selections, scores, labels, valid)
+
+
+def _numbers(kept: Tensor) -> Tensor:
+    """(N, D) bool -> (K,) int64, numbers of the marked rows among all."""
+    return kept.flatten().nonzero().flatten()

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -19,10 +19,12 @@ from handler.detections import Detections
 from handler.detector import Detector
 from handler.device import choose_device, describe
 from handler.errors import RequestError
+from handler.explanations import Explanations
 from handler.images import Picture
 from handler.memory import use_huge_pages
 from handler.metrics import Observe, begin, timed
 from handler.replies.errors import error_reply
+from handler.replies.explanation_json import check_explainable, explanations_as_json
 from handler.replies.json_text import to_json
 from handler.replies.kserve import Envelopes
 from handler.replies.page import PageFacts, page_reply
@@ -33,7 +35,7 @@ from handler.requests.incoming import Incoming
 from handler.requests.options import OptionReader, Options
 from handler.requests.reading import RequestReader
 from handler.settings import Settings
-from handler.splitting import detect_or_split
+from handler.splitting import detect_or_split, explain_or_refuse
 
 logger = logging.getLogger(__name__)
 
@@ -118,18 +120,43 @@ class Worker:
         decoded = iter(self._decoder.decode([ask.picture for ask in asks if isinstance(ask, Ask)]))
         return [_work(ask, next(decoded)) if isinstance(ask, Ask) else ask for ask in asks]
 
-    def _found(self, works: "Sequence[_Work | RequestError]", observe: Observe) -> list[Detections | RequestError]:
-        good = [each for each in works if isinstance(each, _Work)]
+    def _found(
+        self, works: "Sequence[_Work | RequestError]", observe: Observe
+    ) -> list[Detections | Explanations | RequestError]:
+        good = [each for each in works if isinstance(each, _Work) and not each.explain]
         pictures, selections = [each.picture for each in good], [each.options.selection for each in good]
         found = iter(detect_or_split(self.detector, pictures, selections, observe))
-        return [next(found) if isinstance(each, _Work) else each for each in works]
+        return [self._result(each, found, observe) for each in works]
 
-    def _reply(self, work: "_Work | RequestError", result: Detections | RequestError) -> Reply:
+    def _result(
+        self, work: "_Work | RequestError", found: Iterator[Detections | RequestError], observe: Observe
+    ) -> "Detections | Explanations | RequestError":
+        if isinstance(work, RequestError):
+            return work
+        return self._explained(work, observe) if work.explain else next(found)
+
+    def _explained(self, work: "_Work", observe: Observe) -> Explanations | RequestError:
+        try:
+            check_explainable(work.options)
+            return explain_or_refuse(self.detector, work.picture, work.options.selection, observe)
+        except RequestError as error:
+            return error
+
+    def _reply(self, work: "_Work | RequestError", result: Detections | Explanations | RequestError) -> Reply:
         if isinstance(work, RequestError):
             return error_reply(work)
         if isinstance(result, RequestError):
             return error_reply(result)
+        if isinstance(result, Explanations):
+            return self._explanation(result)
         return self._writer.write(work.picture, result, work.options)
+
+    def _explanation(self, found: Explanations) -> Reply:
+        names, limit = self.detector.card.class_names, self.detector.settings.max_reply_bytes
+        try:
+            return Reply(HTTPStatus.OK, explanations_as_json(found, names, self.model, self.version, limit))
+        except RequestError as error:
+            return error_reply(error)
 
     def _describe(self) -> Reply:
         described = describe_served(self.detector, self._options, self.model, self.version)
@@ -145,10 +172,11 @@ class _Work:
 
     picture: Picture
     options: Options
+    explain: bool
 
 
 def _work(ask: Ask, picture: Picture | RequestError) -> _Work | RequestError:
-    return picture if isinstance(picture, RequestError) else _Work(picture, ask.options)
+    return picture if isinstance(picture, RequestError) else _Work(picture, ask.options, ask.explain)
 
 
 def _count_answered(works: "Sequence[_Work | RequestError]", pages: Sequence[Reply], observe: Observe) -> None:

@@ -6,6 +6,7 @@ convolutions as in Group Normalization, the mean of the last stage as in Deep Re
 
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -76,8 +77,32 @@ class Selection:
             ops.select_detections(scores, deltas, boxes, counts, sizes, activation=activation, **self._options)
         )
 
+    def class_scores(self, scores: Tensor, activated: bool) -> Tensor:
+        """(N, classes) scores or logits -> the scores of each region; of the background only what it competes with."""
+        probabilities = scores if activated else self.probabilities(scores)
+        if self._activation == "softmax":
+            return probabilities
+        labels = probabilities[:, 1:] if self._options["background_first"] else probabilities[:, :-1]
+        return F.pad(labels, (1, 0)) if self._options["background_first"] else labels
+
     def probabilities(self, scores: Tensor) -> Tensor:
         """(N, classes) logits -> probabilities."""
         if self._activation == "softmax":
             return F.softmax(scores, dim=1)
         return scores.sigmoid() if self._activation == "sigmoid" else scores
+
+
+def of_detections(values: Tensor, rows: Tensor, counts: Tensor) -> Tensor:
+    """What belongs to the proposals of the detections.
+
+    Args:
+        values: (B, P, C), of all proposals.
+        rows: (B, D) int64 in [0, P), the proposal of each detection.
+        counts: (B) int64, detections of each picture.
+
+    Returns:
+        (B, D, C); rows past the counts are zero.
+    """
+    place = torch.ones_like(rows).cumsum(1)  # 1, 2, 3 ... in every row, without asking for the row's length
+    chosen = torch.take_along_dim(values, rows.unsqueeze(2), dim=1)
+    return chosen.masked_fill((place > counts.unsqueeze(1)).unsqueeze(2), 0)

@@ -24,17 +24,17 @@ class Cascade(nn.Module):
         self.weights = rules.detections.box_weights
         self.select = Selection(rules)
 
-    def detect(
+    def scored(
         self, boxes: Tensor, counts: Tensor, sizes: Tensor, levels: tuple[Tensor, ...], pool: Pooling
-    ) -> tuple[Tensor, ...]:
-        """Proposals (B, P, 4) -> what ``Selection`` gives."""
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Proposals (B, P, 4) -> probabilities (B P, C), deltas (B P, 4) and the boxes (B, P, 4) that they move."""
         probabilities: list[Tensor] = []
         for number, head in enumerate(self.heads):
             scores, deltas = head(pool(boxes, counts, levels))
             probabilities.append(self.select.probabilities(scores))
             if number + 1 < len(self.heads):
                 boxes = corrected_boxes(boxes, deltas, self.weights[number], sizes)
-        return self.select(torch.stack(probabilities).mean(0), deltas, boxes, counts, sizes, activated=True)
+        return torch.stack(probabilities).mean(0), deltas, boxes
 
 
 def corrected_boxes(boxes: Tensor, deltas: Tensor, weights: BoxWeights, sizes: Tensor) -> Tensor:

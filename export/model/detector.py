@@ -1,6 +1,7 @@
 """The whole network, from a canvas of pictures to masks, in two halves.
 
-``detect`` has outputs of fixed shape, whatever it finds; ``segment`` runs on the boxes that somebody wants.
+``detect`` has outputs of fixed shape, whatever it finds; ``segment`` runs on the boxes that somebody wants. ``explain``
+is ``detect`` with what its answers came from.
 """
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from export.agreement import check_conventions
 from export.conventions import Conventions
 from export.model.body import Body, residual_stage
-from export.model.box_head import BoxHead, Selection
+from export.model.box_head import BoxHead, Selection, of_detections
 from export.model.cascade import Cascade
 from export.model.layers import Layers, Weights
 from export.model.mask_head import MaskHead
@@ -43,6 +44,7 @@ class MaskRCNN(nn.Module):
         self.region_stage = _region_stage(layers, architecture, conventions)
         heads = [BoxHead(layers, f"box.{number}", architecture.box) for number in range(architecture.box.cascade)]
         self.box_head = heads[0] if len(heads) == 1 else Cascade(heads, conventions)
+        self.is_cascade = len(heads) > 1  # its scores are probabilities already: each head's, averaged
         self.select = Selection(conventions)
         self.mask_head = MaskHead(layers, architecture.mask) if architecture.mask else None
         self.pool_boxes = Pooling(architecture, conventions, architecture.box.side or conventions.pooling.mask_pool)
@@ -70,15 +72,41 @@ class MaskRCNN(nn.Module):
         """
         levels = self.features(images)
         proposals, counts = self.proposals(levels, sizes)
-        found = self._found(proposals, counts, sizes, levels[: self.levels])
+        found = self.select(*self._scored(proposals, counts, sizes, levels), counts, sizes, self.is_cascade)
         return (*found, *levels[: self.levels])
 
-    def _found(
+    def explain(self, images: Tensor, sizes: Tensor) -> tuple[Tensor, ...]:
+        """Find objects, and say what each was found by.
+
+        Args:
+            images: As in ``detect``.
+            sizes: As in ``detect``.
+
+        Returns:
+            The first five of ``detect``. Then of each detection the proposal that it came from (B, D, 4) float32 in
+            canvas pixels, its objectness (B, D) float32 in [0, 1], and the scores of all classes (B, D, C) float32,
+            a label's at its number: a cascade's averaged; after the labels or at 0 the background's, which is left
+            out, or 0, where the classes do not compete with it. Rows past the counts are zero. Then the maps that
+            ``segment`` wants.
+        """
+        levels = self.features(images)
+        proposals, objectness, counts = self.proposals.with_objectness(levels, sizes)
+        scores, deltas, boxes = self._scored(proposals, counts, sizes, levels)
+        found = self.select(scores, deltas, boxes, counts, sizes, self.is_cascade)
+        classes = self.select.class_scores(scores, self.is_cascade)
+        of_picture = torch.unflatten(classes, 0, (proposals.shape[0], proposals.shape[1]))  # (B, P, C)
+        reasons = (of_detections(part, found[3], found[4]) for part in (proposals, objectness[..., None], of_picture))
+        proposal, objectness, classes = reasons
+        return (*found, proposal, objectness.squeeze(2), classes, *levels[: self.levels])
+
+    def _scored(
         self, proposals: Tensor, counts: Tensor, sizes: Tensor, levels: tuple[Tensor, ...]
-    ) -> tuple[Tensor, ...]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Class scores (B P, C) and deltas (B P, 4 or more) of the boxes (B, P, 4) that these move."""
+        pooled = levels[: self.levels]
         if isinstance(self.box_head, Cascade):
-            return self.box_head.detect(proposals, counts, sizes, levels, self.pool_boxes)
-        return self.select(*self.box_logits(proposals, counts, levels), proposals, counts, sizes)
+            return self.box_head.scored(proposals, counts, sizes, pooled, self.pool_boxes)
+        return (*self.box_logits(proposals, counts, pooled), proposals)
 
     def box_logits(self, proposals: Tensor, counts: Tensor, levels: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         """Proposals (B, P, 4) -> class scores (B P, C) and box deltas (B P, 4 or more), float32."""

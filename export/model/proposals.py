@@ -50,9 +50,20 @@ class ProposalNetwork(nn.Module):
 
     def forward(self, levels: tuple[Tensor, ...], sizes: Tensor) -> tuple[Tensor, Tensor]:
         """Levels and picture sizes -> proposals (B, P, 4) on the canvas and their counts (B)."""
-        anchors = (self.fixed_point_anchors.double() / _FIXED_POINT).float()
-        boxes, _, counts = ops.propose(sizes, anchors, *self.maps(levels), **self.options)
+        boxes, _, counts = self._ranked(levels, sizes)
         return boxes, counts
+
+    def with_objectness(self, levels: tuple[Tensor, ...], sizes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As ``forward``, and between the two the probability of each proposal to be an object, (B, P).
+
+        Whoever ranks raw logits was trained on their sigmoid all the same.
+        """
+        boxes, scores, counts = self._ranked(levels, sizes)
+        return boxes, scores if self.options["sigmoid"] else scores.sigmoid(), counts
+
+    def _ranked(self, levels: tuple[Tensor, ...], sizes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        anchors = (self.fixed_point_anchors.double() / _FIXED_POINT).float()
+        return ops.propose(sizes, anchors, *self.maps(levels), **self.options)
 
 
 def _options(rules: Conventions, strides: tuple[int, ...]) -> dict[str, Any]:

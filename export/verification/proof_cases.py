@@ -29,7 +29,7 @@ class Case:
 
     Attributes:
         name: For messages.
-        method: ``forward``, ``detect`` or ``segment``.
+        method: ``forward``, ``detect``, ``explain`` or ``segment``.
         inputs: Its arguments.
         dtype: Of the weights.
         device: Where it runs.
@@ -55,6 +55,7 @@ def proof_cases(architecture: Architecture, conventions: Conventions) -> list[Ca
     cases.append(Case("blank pictures", "forward", (blank, torch.tensor([[128, 96], [100, 90]]))))
     cases.append(Case("pictures of one pixel", "forward", (torch.zeros(2, 3, 32, 32), torch.ones(2, 2).long())))
     cases.append(Case("detect", "detect", cases[1].inputs))
+    cases.append(Case("explain", "explain", cases[1].inputs))
     cases.append(_segment_case("masks of no box", 0, 0, architecture, conventions, generator))
     cases.append(_segment_case("masks of boxes and padding", 7, 3, architecture, conventions, generator))
     return cases

@@ -163,13 +163,33 @@ def _checked(
 def _differences(case: Case, found: Answer, expected: Answer) -> Differences:
     if case.method == "segment":
         return Differences(0.0, 0.0, largest_difference(found[0], expected[0]))
-    if case.method == "detect":
-        if found[2].tolist() != expected[2].tolist():
-            raise ExportError("the labels differ")
-        _check_features(found[5:], expected[5:])
-        boxes, scores = (largest_difference(found[part], expected[part]) for part in (0, 1))
-        return Differences(boxes, scores, 0.0)
-    return compare_answers(found, expected)
+    return compare_answers(found, expected) if _is_forward(case) else _compare_first_half(case, found, expected)
+
+
+def _compare_first_half(case: Case, found: Answer, expected: Answer) -> Differences:
+    if found[2].tolist() != expected[2].tolist():
+        raise ExportError("the labels differ")
+    _check_features(_features(case, found), _features(case, expected))
+    boxes, scores = (
+        largest_difference(*(_joined(answer, places) for answer in (found, expected)))
+        for places in _BOXES_AND_SCORES[case.method]
+    )
+    return Differences(boxes, scores, 0.0)
+
+
+# Places in what ``detect`` and ``explain`` give: of boxes, those of the proposals too; then of scores, of all classes
+# and of the proposals too.
+_BOXES_AND_SCORES = {"detect": ((0,), (1,)), "explain": ((0, 5), (1, 6, 7))}
+_BEFORE_LEVELS = {"detect": 5, "explain": 8}
+
+
+def _joined(answer: Answer, places: Sequence[int]) -> Tensor:
+    """Some parts (B, D, ...) of an answer in one, (B, ...)."""
+    return torch.cat([answer[place].flatten(1) for place in places], dim=1)
+
+
+def _features(case: Case, answer: Answer) -> Answer:
+    return answer[_BEFORE_LEVELS[case.method] :]
 
 
 def _check_elsewhere(case: Case, found: Answer, expected: Answer, tolerance: Differences) -> None:
@@ -183,7 +203,7 @@ def _check_elsewhere(case: Case, found: Answer, expected: Answer, tolerance: Dif
 def _differences_before_thresholds(case: Case, found: Answer, expected: Answer) -> Differences:
     if case.method == "segment":
         return _differences(case, found, expected)
-    _check_features(found[5:], expected[5:])
+    _check_features(_features(case, found), _features(case, expected))
     return NONE
 
 

@@ -106,6 +106,47 @@ def test_answers_are_those_of_the_cpu(
             assert_alike(found, expected, boxes=1e-2, masks=0.98)
 
 
+def test_each_picture_is_answered_by_its_own_selection(
+    demo: Path, pictures: list[Tensor], on_the_cpu: list[Detections], cuda: torch.device
+) -> None:
+    """One graph a size, whatever is wanted of its pictures."""
+    detector = Detector.load(demo, Settings(graphs=Graphs(after=1)), cuda)
+    boxes_only, few = replace(detector.selection, masks=False), replace(detector.selection, max_detections=2)
+    wanted = [(boxes_only, few, detector.selection)[number % 3] for number in range(len(pictures))]
+    detector.detect(pictures)
+    made = len(lane_of(detector).graphs)
+    for number, found in enumerate(detector.detect(pictures, selections=wanted)):
+        expected = on_the_cpu[number]
+        if number % 3 == 0:
+            assert found.masks is None
+            torch.testing.assert_close(found.scores[:3], expected.scores[:3], rtol=0, atol=1e-3)
+        elif number % 3 == 1:
+            assert len(found) == len(found.masks or ()) == min(2, len(expected))
+        else:
+            assert_alike(found, expected, boxes=1e-2, masks=0.98)
+    assert len(lane_of(detector).graphs) == made
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_explains_as_on_the_cpu(fusion: Fusion, demo: Path, pictures: list[Tensor], cuda: torch.device) -> None:
+    host = Detector.load(demo, Settings(warm_up_sizes=((64, 64),)))
+    detector = Detector.load(demo, Settings(fusion=fusion), cuda)
+    for picture in pictures[:3]:
+        found, expected = detector.explain(picture), host.explain(picture)
+        count = int((expected.detections.scores > SURE).sum())
+        pairs = [
+            (found.detections.boxes, expected.detections.boxes, 1e-2),
+            (found.proposals, expected.proposals, 1e-2),
+            (found.objectness, expected.objectness, 1e-3),
+            (found.class_scores, expected.class_scores, 1e-3),
+            (found.mask_probabilities, expected.mask_probabilities, 1e-2),
+        ]
+        for ours, theirs, tolerance in pairs:
+            assert ours is not None
+            assert theirs is not None
+            torch.testing.assert_close(ours[:count], theirs[:count], rtol=0, atol=tolerance)
+
+
 def test_float16_answers_much_the_same(
     demo: Path, pictures: list[Tensor], on_the_cpu: list[Detections], cuda: torch.device
 ) -> None:
@@ -180,11 +221,11 @@ def test_a_pass_is_started_without_waiting(
     detector = Detector.load(demo, Settings(graphs=graphs), cuda)
     detector.detect(pictures)
     sizes = [(picture.shape[0], picture.shape[1]) for picture in pictures]
-    passes = detector._passes(sizes)
+    passes, selections = detector._passes(sizes), [detector.selection] * len(sizes)
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     try:
-        for prepared in detector._prepared(pictures, sizes, passes, ignore):
+        for prepared in detector._prepared(pictures, sizes, selections, passes, ignore):
             started = detector._steps.start(prepared, ignore)
     finally:
         torch.cuda.set_sync_debug_mode("default")
@@ -218,7 +259,7 @@ def test_a_batch_that_memory_is_too_small_for_is_split(demo: Path, cuda: torch.d
     limit = (alone + together) / 2
     torch.cuda.set_per_process_memory_fraction(limit / torch.cuda.get_device_properties(cuda).total_memory, cuda)
     seen: Counter[str] = Counter()
-    found = detect_or_split(detector, images, lambda name, _: seen.update([name]))
+    found = detect_or_split(detector, images, [detector.selection] * len(images), lambda name, _: seen.update([name]))
     assert seen["maskrcnn_splits_total"] == 1
     assert_equal([each for each in found if isinstance(each, Detections)], [expected] * 8)
 
@@ -235,11 +276,11 @@ def test_a_picture_that_memory_is_too_small_for_is_refused_and_the_worker_goes_o
     torch.cuda.set_per_process_memory_fraction(
         (held + 2**20) / torch.cuda.get_device_properties(cuda).total_memory, cuda
     )
-    (refused,) = detect_or_split(detector, asked, ignore)
+    (refused,) = detect_or_split(detector, asked, [detector.selection], ignore)
     assert isinstance(refused, RequestError)
     assert refused.status == 503
     torch.cuda.set_per_process_memory_fraction(1.0, cuda)
-    (answered,) = detect_or_split(detector, asked, ignore)
+    (answered,) = detect_or_split(detector, asked, [detector.selection], ignore)
     assert isinstance(answered, Detections)
     assert_alike(answered, expected, boxes=1e-2, masks=0.98)
 

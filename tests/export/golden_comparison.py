@@ -133,12 +133,11 @@ def _view_sizes(run: Recorded, number: int) -> Tensor:
 def _answers(network: Network, images: Tensor, tables: Tensor) -> tuple[Tensor, ...]:
     """Boxes on the canvas (K, 4), scores, labels, masks, and counts (B): those that the handler would answer."""
     found = network.find(images, tables)
-    rows, counts = found.kept.flatten().nonzero().flatten(), found.kept.sum(1)
+    rows, counts = found.valid.flatten().nonzero().flatten(), found.valid.sum(1)
     boxes, scores, labels = (
         each.flatten(0, 1).index_select(0, rows) for each in (found.boxes_on_canvas, found.scores, found.labels)
     )
-    masks = network.segment(found, rows, counts) if network.finds_masks else torch.zeros(len(rows), 0, 0)
-    return boxes, scores, labels, masks, counts
+    return boxes, scores, labels, network.segment(found, rows, counts), counts
 
 
 def _of_answers(run: Recorded, answers: tuple[Tensor, ...]) -> list[str]:
@@ -181,7 +180,8 @@ def compare_view(network: Network, masks: Tensor, boxes: Tensor, view: View, pix
 
 def planes_of(network: Network, masks: Tensor, boxes: Tensor, size: Size) -> NDArray[np.bool_]:
     """Masks (N, M, M) over their boxes -> (N, height, width), as a client decodes the handler's answer."""
-    strings = unpack_masks(*network.encode(masks, boxes, torch.tensor([size]).expand(len(boxes), 2)))
+    halves = torch.full((len(boxes),), 0.5)
+    strings = unpack_masks(*network.encode(masks, boxes, torch.tensor([size]).expand(len(boxes), 2), halves))
     planes = [coco.decode({"size": list(size), "counts": string}) for string in strings]
     return np.stack(planes).astype(bool) if planes else np.zeros((0, *size), bool)
 

@@ -128,8 +128,8 @@ def pixel_complaints(rules: Conventions, card: Postprocessing | None = None) -> 
     boxes, planes = on_picture(found, list(size), *size)
     network = network_of(model, rules.preprocessing, card or rules.postprocessing())
     answers = network.find(torch.zeros(1, 3, *size), torch.tensor([[size], [size]]))
-    if not torch.equal(answers.boxes[answers.kept], boxes):
-        yield f"{answers.kept.sum()} boxes, not {len(boxes)}"
+    if not torch.equal(answers.boxes[answers.valid], boxes):
+        yield f"{answers.valid.sum()} boxes, not {len(boxes)}"
     ours = planes_of(network, model.masks[: len(boxes)], boxes, size)
     if (wrong := int((ours != planes.numpy()).sum())) > 0:
         yield f"{wrong} pixels are others"

@@ -3,6 +3,7 @@
 Half of them; with EVERY_NETWORK=1 in the environment all.
 """
 
+import json
 import os
 import zipfile
 from collections.abc import Callable
@@ -18,7 +19,9 @@ from export.command_line import main
 from handler.detections import Detections
 from handler.detector import Detector
 from handler.replies.detections_json import detections_as_json
+from handler.replies.explanation_json import explanations_as_json
 from tests.export.frameworks import Trained, trained
+from tests.handler.replies.test_explanation_json import VALIDATOR
 from tests.reference import detectron2, maskrcnn_benchmark
 
 pytestmark = pytest.mark.slow
@@ -220,3 +223,17 @@ def test_an_archive_answers(name: str, tmp_path: Path) -> None:
         reply = detections_as_json(found, detector.card.class_names, "made", "1.0", 1_000_000)
         assert (b'"mask"' in reply) == ("Faster" not in name)
         assert b'"background"' not in reply
+    check_explanations(detector)
+
+
+def check_explanations(detector: Detector) -> None:
+    """The same detections; every network has a background that competes with its classes."""
+    picture = pictures()[1]
+    (found,), why = detector.detect([picture]), detector.explain(picture)
+    assert torch.equal(why.detections.labels, found.labels)
+    torch.testing.assert_close(why.detections.boxes, found.boxes, rtol=0, atol=1e-3)
+    torch.testing.assert_close(why.class_scores.sum(1), torch.ones(len(found)), rtol=0, atol=1e-4)
+    assert (why.mask_probabilities is None) == (found.masks is None)
+    reply = explanations_as_json(why, detector.card.class_names, "made", "1.0", 1_000_000)
+    VALIDATOR.validate(json.loads(reply))
+    assert b'"background"' in reply

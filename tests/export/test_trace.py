@@ -158,7 +158,7 @@ def test_refuses_a_network_that_keeps_a_device_in_a_layer() -> None:
 
 def test_no_device_stands_in_the_graphs(saved: Path) -> None:
     loaded = torch.jit.load(saved)
-    for method in ("forward", "detect", "segment"):
+    for method in ("forward", "detect", "explain", "segment"):
         graph = getattr(loaded, method).inlined_graph
         kinds = {node.output().type().kind() for node in graph.findAllNodes("prim::Constant")}
         assert "IntType" in kinds  # it is the whole network that is searched
@@ -184,7 +184,7 @@ def test_no_convolution_may_drop_to_tf32(saved: Path) -> None:
     trace.trace(tiny_model())
     assert torch.backends.cudnn.allow_tf32 is before
     loaded = torch.jit.load(saved)
-    for method in ("forward", "detect", "segment"):
+    for method in ("forward", "detect", "explain", "segment"):
         convs = [node for node in getattr(loaded, method).inlined_graph.nodes() if node.kind() == "aten::_convolution"]
         assert len(convs) >= 2
         assert not any(list(conv.inputs())[-1].toIValue() for conv in convs)

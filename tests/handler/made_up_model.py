@@ -14,7 +14,8 @@ SCORES = (0.9, 0.6, 0.3)
 class MadeUpModel(nn.Module):
     """Three instances a picture: whole, its left half, its top half; the label is the red of the top left pixel.
 
-    A mask is full for the pictures whose green is above 100, its left half otherwise.
+    Where that pixel's blue is 50 the second and third have the next two labels. A mask is full for the pictures whose
+    green is above 100, its left half otherwise.
     """
 
     def forward(self, images: Tensor, sizes: Tensor) -> Tensor:
@@ -30,7 +31,8 @@ class MadeUpModel(nn.Module):
         top = torch.stack([zero, zero, width, height / 2], 1)
         boxes = torch.stack([whole, left, top, torch.zeros_like(top)], 1)  # the last row is past the count
         scores = torch.tensor([[0.9, 0.6, 0.3, 0.0]]).repeat(batch, 1)
-        labels = images[:, 0, 0, 0].round().long()[:, None].repeat(1, 4)
+        steps = (images[:, 2, 0, 0] == 50).long()[:, None] * torch.arange(4)[None]
+        labels = images[:, 0, 0, 0].round().long()[:, None].repeat(1, 4) + steps
         counts = torch.full([batch], 3)
         counts[images[:, 2, 0, 0] > 100] = 0  # blue: nothing found
         return boxes, scores, labels, torch.zeros_like(labels), counts, images

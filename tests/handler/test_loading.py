@@ -18,6 +18,8 @@ from handler.gpu.settings import FUSIONS, Dtype, Fusion
 from handler.loading import METHODS, load_trace, works_joined
 from handler.settings import Settings
 from tests.demo_model import export_demo_model
+from tests.handler.cards import CARD
+from tests.handler.made_up_model import save_made_up_model
 
 CPU = torch.device("cpu")
 SIZES = torch.tensor([[120, 96], [128, 60]])
@@ -43,7 +45,7 @@ def outputs(model: torch.jit.ScriptModule, dtype: torch.dtype = torch.float32) -
     boxes, scores, labels, _, counts, *levels = model.detect(canvas(dtype), SIZES)
     rows = boxes[:, :3].flatten(0, 1)
     masks = model.segment(rows, labels[:, :3].flatten(), torch.full((2,), 3), *levels)
-    return [boxes, scores, labels, counts, masks]
+    return [boxes, scores, labels, counts, masks, *model.explain(canvas(dtype), SIZES)[:8]]
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
@@ -53,6 +55,13 @@ def test_every_fusion_gives_the_same_numbers(demo: Path, fusion: Fusion) -> None
         plain, outputs(load_trace(demo / "model.pt", Settings(fusion=fusion), CPU)), strict=True
     ):
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_an_archive_from_before_explanations_loads(fusion: Fusion, tmp_path: Path) -> None:
+    older = load_trace(save_made_up_model(tmp_path, CARD) / "model.pt", Settings(fusion=fusion), CPU)
+    assert not hasattr(older, "explain")
+    assert len(older.detect(canvas(), SIZES)) == 6
 
 
 def test_the_cpus_own_is_the_trace_as_it_is(demo: Path) -> None:
@@ -68,7 +77,7 @@ def test_weights_are_cast_before_they_are_frozen(demo: Path, fusion: Fusion, dty
     wanted = getattr(torch, dtype)
     *_, levels = model.detect(canvas(wanted), SIZES)
     assert levels.dtype == wanted
-    boxes, scores, _, _, masks = outputs(model, wanted)
+    boxes, scores, _, _, masks, *_ = outputs(model, wanted)
     assert {each.dtype for each in (boxes, scores, masks)} == {torch.float32}
     # 2 ** -8 a layer, over some dozen: scores of the same rank are near those of float32
     expected = outputs(load_trace(demo / "model.pt", Settings(), CPU))[1]
@@ -135,7 +144,8 @@ def test_joined_convolutions_give_the_same_numbers(
     assert counted["aten::cudnn_convolution_relu"] == 16 + 5
     assert kinds(model, "segment")["aten::cudnn_convolution_relu"] == 4
     assert counted["aten::relu"] == 1 + 2  # the stem and the two layers of the box head
-    assert Counter(cudnn_on_the_cpu) == {"add": 8, "relu": 16 + 5 + 4}
+    assert kinds(model, "explain")["aten::cudnn_convolution_relu"] == 16 + 5
+    assert Counter(cudnn_on_the_cpu) == {"add": 2 * 8, "relu": 2 * (16 + 5) + 4}  # outputs() detects and explains
     assert any(conv.weight.shape[1] == 3 for conv, _ in asked)
 
 

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from export import trace
 from export.conventions import Conventions
@@ -25,7 +26,7 @@ def test_the_cases_are_not_what_was_traced() -> None:
     assert sorted({batch for batch, _, _ in CANVASES}) == list(range(1, 9))
     traced = trace.EXAMPLE_CANVAS
     assert (traced[0], *traced[2:]) not in CANVASES
-    assert {case.method for case in CASES} == {"forward", "detect", "segment"}
+    assert {case.method for case in CASES} == {"forward", "detect", "explain", "segment"}
 
 
 def test_the_cases_are_the_same_each_time() -> None:
@@ -51,7 +52,12 @@ def test_proves_a_trace_on_another_device(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("case", "part"), [("detect", "pyramid.outputs.0.bias"), ("masks of boxes and padding", "mask_head.logit_bias")]
+    ("case", "part"),
+    [
+        ("detect", "pyramid.outputs.0.bias"),
+        ("explain", "pyramid.outputs.0.bias"),
+        ("masks of boxes and padding", "mask_head.logit_bias"),
+    ],
 )
 def test_refuses_a_trace_that_computes_otherwise_on_another_device(case: str, part: str, tmp_path: Path) -> None:
     model = tiny_model()
@@ -72,6 +78,28 @@ def test_refuses_a_trace_that_answers_otherwise(part: str, tmp_path: Path) -> No
     model.get_parameter(part).add_(torch.linspace(0, 1, model.get_parameter(part).numel()))
     with pytest.raises(ExportError, match="the trace differs from the model in"):
         verify(model, path, CASES[5:7])
+
+
+class ExplainsOtherwise(MaskRCNN):
+    """Wrong in one part of its explanations."""
+
+    part = 0
+
+    def explain(self, images: Tensor, sizes: Tensor) -> tuple[Tensor, ...]:
+        right = super().explain(images, sizes)
+        return (*right[: self.part], right[self.part] * 1.1, *right[self.part + 1 :])
+
+
+@pytest.mark.parametrize(("part", "said"), [(5, "boxes"), (6, "scores"), (7, "scores")])
+def test_refuses_a_trace_that_explains_otherwise(part: int, said: str, tmp_path: Path) -> None:
+    model = tiny_model()
+    cases = [each for each in CASES if each.method == "explain"] + CASES[5:6]
+    path = saved(model, tmp_path)
+    assert verify(model, path, cases).cases[0] == "explain"
+    other = tiny_model()
+    other.__class__, other.part = ExplainsOtherwise, part  # type: ignore[assignment]
+    with pytest.raises(ExportError, match=f"the trace differs from the model in explain: {said}"):
+        verify(model, saved(other, tmp_path), cases)
 
 
 def test_tells_networks_apart_that_detect_nothing(tmp_path: Path) -> None:
