@@ -9,37 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from handler.asking.table import run_lengths
+
 COLOURS = ((230, 25, 75), (60, 180, 75), (0, 130, 200), (245, 130, 48), (145, 30, 180), (70, 240, 240), (240, 50, 230))
 _OPACITY = 0.45
 
 Place = tuple[float, float]  # x, y
 Area = tuple[float, float, float, float]  # left, top, right, bottom
-
-
-def run_lengths(counts: str) -> list[int]:
-    """Read COCO's compressed run lengths: pixels outside and inside the mask in turn, column by column.
-
-    Args:
-        counts: Each length in groups of five bits, lowest first, as characters from ``0`` (48) on; bit 5 says that
-            another group follows, bit 4 of the last group is the sign. From the fourth length on it is the
-            difference to the length two before.
-
-    Source:
-        The format of ``counts`` in COCO's annotations, as read by pycocotools.
-    """
-    lengths: list[int] = []
-    value = shift = 0
-    for code in counts.encode("ascii"):
-        group = code - 48
-        value |= (group & 31) << shift
-        shift += 5
-        if group & 32:
-            continue
-        if group & 16:
-            value -= 1 << shift
-        lengths.append(value + (lengths[-2] if len(lengths) > 2 else 0))
-        value = shift = 0
-    return lengths
 
 
 def decode_mask(mask: Mapping[str, Any]) -> NDArray[np.bool_]:
