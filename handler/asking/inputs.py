@@ -7,25 +7,9 @@ from pathlib import Path
 from handler.asking.failures import RefusedError
 
 # By their names only: what a picture truly is, the server says. HEIC is among them so that it says so.
-ENDINGS = frozenset(
-    [
-        ".avif",
-        ".bmp",
-        ".gif",
-        ".heic",
-        ".heif",
-        ".jfif",
-        ".jp2",
-        ".jpe",
-        ".jpeg",
-        ".jpg",
-        ".pgm",
-        ".png",
-        ".ppm",
-        ".tif",
-        ".tiff",
-        ".webp",
-    ]
+ENDINGS = (
+    *(".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"),
+    *(".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"),
 )
 LARGEST = 2**31 - 1  # bytes; max_request_size of TorchServe cannot be more
 SHOWN = 3  # names of skipped files
