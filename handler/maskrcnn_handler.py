@@ -90,7 +90,9 @@ def _unavailable(failure: str) -> SimpleNamespace:
         "hint": "the log of the worker has the whole story; correct it and start the server again",
     }
     body, status = json.dumps({"error": error}).encode(), HTTPStatus.SERVICE_UNAVAILABLE
-    return SimpleNamespace(status=status, body=body, media_type="application/json", headers={})
+    return SimpleNamespace(
+        status=status, body=body, media_type="application/json", headers={"X-Detect-Error": error["code"]}
+    )
 
 
 def _load(context: "Context") -> "Worker":

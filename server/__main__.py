@@ -70,7 +70,8 @@ def predict_command(arguments: argparse.Namespace) -> None:
     key_file = server.home / tokens.FILE_NAME
     token = ["--token-file", str(key_file)] if key_file.is_file() else []
     url = f"{server.addresses.inference_url}/predictions/{arguments.name}"
-    os.execv(sys.executable, [sys.executable, "-m", "handler.client", url, *token, *arguments.arguments])
+    given = arguments.arguments[arguments.arguments[:1] == ["--"] :]
+    os.execv(sys.executable, [sys.executable, "-m", "handler.client", url, *token, *given])
 
 
 def versions_command(arguments: argparse.Namespace) -> None:
@@ -138,7 +139,7 @@ def parser() -> argparse.ArgumentParser:
     predict = _named(commands, "predict", predict_command)
     predict.add_argument("arguments", nargs=argparse.REMAINDER, help="of handler.client, after --")
     token = commands.add_parser("token", help=token_command.__doc__)
-    token.add_argument("kind", choices=["inference", "management"], nargs="?", default="inference")
+    token.add_argument("kind", choices=["inference", "management", "API"], nargs="?", default="inference")
     token.set_defaults(run=token_command)
     _add_management(commands)
     proxy = commands.add_parser("proxy-token", help=proxy_token_command.__doc__)

@@ -121,7 +121,25 @@ def test_the_settings_table_names_every_setting_with_its_default() -> None:
 def test_make_lists_every_target_of_the_readme() -> None:
     listed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     targets = set(re.findall(r"(?m)^  make ([a-z-]+)", listed))
-    wanted = ["setup", "ops", "mar", "serve", "stop", "predict", "test", "check", "bench", "gpu-check", "clean"]
+    wanted = [
+        "setup",
+        "ops",
+        "mar",
+        "serve",
+        "stop",
+        "predict",
+        "ready",
+        "register",
+        "versions",
+        "scale",
+        "rollback",
+        "unregister",
+        "test",
+        "check",
+        "bench",
+        "gpu-check",
+        "clean",
+    ]
     assert targets >= {"help", *wanted}
     assert {name for block in blocks("bash") for name in re.findall(r"(?m)^make ([a-z-]+)", block)} <= targets
 

@@ -17,6 +17,8 @@ class TokenError(UnreachableError):
 
 # What passes by itself. A model that cannot be loaded also answers 503, but its code says so.
 PASSING = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.INSUFFICIENT_STORAGE)
+# How TorchServe words it that the worker which had the picture is no more.
+GONE = ("Worker died", "Worker scaled down")
 # Of the whole server, not of this picture.
 NOT_OF_ONE_PICTURE = (
     HTTPStatus.UNAUTHORIZED,
@@ -39,7 +41,9 @@ def checked(answer: Answer) -> Answer:
     code, text = _said(answer)
     if answer.status in PASSING and code != "model_not_loaded":
         raise BusyError(text, _wait(answer.headers.get("Retry-After")))
-    if answer.status == HTTPStatus.INTERNAL_SERVER_ERROR and (code == "worker_failed" or "Worker died" in text):
+    if answer.status == HTTPStatus.INTERNAL_SERVER_ERROR and (
+        code == "worker_failed" or any(each in text for each in GONE)
+    ):
         raise BusyError(text, _wait(answer.headers.get("Retry-After")))
     raise _failure(answer.status, code)(text)
 

@@ -8,4 +8,4 @@ from handler.replies.reply import Reply
 def error_reply(error: RequestError) -> Reply:
     """``error`` with ``code``, ``message`` and ``hint``, as JSON."""
     body = to_json({"error": {"code": error.code, "message": error.message, "hint": error.hint}})
-    return Reply(error.status, body)
+    return Reply(error.status, body, headers={"X-Detect-Error": error.code})  # a proxy tells them from others by it

@@ -310,7 +310,16 @@ def test_errors_are_told_with_what_to_do(
 
 OUT_OF_MEMORY = error_reply(BadImageError("out_of_memory", "no memory", "later")).body
 WORKER_FAILED = b'{"error":{"code":"worker_failed","message":"Worker died.","hint":"again"}}'
-PASSING = [(503, QUEUE_FULL), (503, OUT_OF_MEMORY), (507, BUG), (500, DIED), (500, WORKER_FAILED), (429, b""), None]
+PASSING = [
+    (500, DIED.replace(b"died", b"scaled down")),
+    (503, QUEUE_FULL),
+    (503, OUT_OF_MEMORY),
+    (507, BUG),
+    (500, DIED),
+    (500, WORKER_FAILED),
+    (429, b""),
+    None,
+]
 
 
 @pytest.mark.parametrize("passing", PASSING)

@@ -64,7 +64,8 @@ class Load:
         while not self._stop.is_set():
             try:
                 status, body = self._server.request("inference", f"/predictions/{MODEL}", picture, timeout=30)
-                self.answers[status, json.loads(body).get("version")] += 1
+                answer = json.loads(body)
+                self.answers[status, answer.get("version", answer.get("message"))] += 1
             except OSError as error:
                 self.answers["lost", repr(error)] += 1
 
@@ -115,4 +116,6 @@ def test_versions_are_scaled_rolled_back_and_refused_in_plain_words(own_server: 
     versions = {each.number: each for each in management.versions()}
     assert versions["1.0"].default
     assert versions["1.0"].workers == versions["2.0"].workers == ("READY",)
-    assert {status for status, _ in load.answers} == {200}, load.answers
+    # Nothing hangs; what an ended worker had in its hands is told so, and the command asks for it again.
+    told = {said for status, said in load.answers if status != 200}
+    assert told <= {"Worker scaled down."}, load.answers
