@@ -17,7 +17,10 @@ STORE       ?= model_store
 PORT        ?= 8080
 IMAGE       ?= demo/pictures/shapes_02.jpg
 PREDICTIONS ?= build/predictions
-MAR         := $(STORE)/$(NAME).mar
+# Nor these: of a model that is exported again, and of `make scale`.
+VERSION     :=
+WORKERS     :=
+MAR         := $(STORE)/$(NAME)$(if $(VERSION),-$(VERSION)).mar
 INSTALLED   := $(VENV)/.installed
 MAKEFLAGS   += --no-print-directory
 
@@ -30,14 +33,15 @@ endif
 ifeq ($(NAME)$(CHECKPOINT),demo)
 CHECKPOINT  := demo/shapes.pth
 PRESET      ?= demo
+THRESHOLD   ?= 0.5
 endif
 # A list of class names that comes with the export is no file to wait for.
 LABELS_FILE := $(if $(wildcard export/class_lists/$(LABELS).txt),$(wildcard $(LABELS)),$(LABELS))
 # Everything that `python -m export` is told; see `python -m export --help`.
-EXPORT_ARGS := $(if $(PRESET),--preset $(PRESET)) $(if $(LABELS),--labels $(LABELS)) $(ARGS)
+EXPORT_ARGS := $(if $(VERSION),--version $(VERSION) )$(if $(PRESET),--preset $(PRESET)) $(if $(LABELS),--labels $(LABELS)) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ops mar serve stop predict page test test-emulated check bench gpu-check clean FORCE
+.PHONY: help setup ops mar serve stop predict page ready register versions scale rollback unregister test test-emulated check bench gpu-check clean FORCE
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -60,7 +64,7 @@ ops: $(OPS_LIBRARIES) ## Build the compiled ops (CXX=, NVCC=, CUDA_ARCHITECTURES
 mar: $(MAR) ## Export CHECKPOINT=... [NAME=] [PRESET=] [LABELS=] [ARGS=] to model_store/NAME.mar
 
 ifneq ($(CHECKPOINT),)
-EXPORTED_WITH := build/$(NAME).export-arguments
+EXPORTED_WITH := build/$(basename $(notdir $(MAR))).export-arguments
 # Rewritten only when it changes, so that the same checkpoint with other options is exported again.
 $(EXPORTED_WITH): FORCE
 	@mkdir -p $(@D)
@@ -83,9 +87,26 @@ serve: $(MAR) ## Start TorchServe on NAME (default: demo), wait until it answers
 stop: ## Stop that TorchServe
 	@$(PY) -m server stop
 
-predict: ## Send IMAGE=..., print the detections, write the picture with masks
-	@url=$$($(PY) -m server url --name $(NAME)) && token=$$($(PY) -m server token) && \
-	  $(PY) -m handler.client "$$url" $(IMAGE) --token "$$token" --out $(PREDICTIONS)
+predict: ## Send IMAGE="... ..." (pictures, folders), print the detections, write the pictures with masks (THRESHOLD=)
+	@$(PY) -m server predict --name $(NAME) -- $(IMAGE) --out $(PREDICTIONS) $(if $(THRESHOLD),--threshold $(THRESHOLD))
+
+ready: ## Whether all workers are up and a picture is answered (exit code 0)
+	@$(PY) -m server ready --name $(NAME)
+
+register: $(MAR) ## Export VERSION=..., add it to the running server, let it answer once it truly does (WORKERS=n)
+	@$(PY) -m server register $(MAR) --name $(NAME) $(if $(WORKERS),--workers $(WORKERS))
+
+versions: ## List the versions of NAME on the running server
+	@$(PY) -m server versions --name $(NAME)
+
+scale: ## Run WORKERS=n workers (VERSION=: of that one)
+	@$(PY) -m server scale $(or $(WORKERS),$(error scale needs WORKERS=n)) --name $(NAME) $(if $(VERSION),--version $(VERSION))
+
+rollback: ## Let VERSION=... answer again, which is still registered
+	@$(PY) -m server rollback $(or $(VERSION),$(error rollback needs VERSION=...)) --name $(NAME)
+
+unregister: ## Take VERSION=... away once it has answered all that it was asked
+	@$(PY) -m server unregister $(or $(VERSION),$(error unregister needs VERSION=...)) --name $(NAME)
 
 page: ## Open the page of NAME in a browser, with its token (PAGE_PORT=, NO_BROWSER=1)
 	@$(PY) -m server.proxy --name $(NAME) $(if $(PAGE_PORT),--port $(PAGE_PORT)) $(if $(NO_BROWSER),--no-browser)

@@ -28,6 +28,7 @@ PACKAGES = {"handler": ("**/*.py", "replies/*.html", "replies/*.json"), "ops": (
 
 _MANIFEST = "MAR-INF/MANIFEST.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")  # file names may have 255
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,19}")
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can say
 _MODE = 0o100644
 
@@ -41,6 +42,17 @@ def check_name(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise ExportError(f"model name must be at most 200 letters, digits, '_', '-' and '.', got {name!r}")
     return name
+
+
+def check_version(version: str) -> str:
+    """Refuse a version that TorchServe or an URL would not take.
+
+    Raises:
+        ExportError: See above.
+    """
+    if not _VERSION.fullmatch(version):
+        raise ExportError(f"--version must be at most 20 letters, digits, '_', '-' and '.', got {version!r}")
+    return version
 
 
 def check_store(store: Path) -> None:
@@ -94,15 +106,16 @@ def _copy_matching(source: Path, pattern: str, target: Path) -> None:
         shutil.copyfile(file, copied)
 
 
-def archive(folder: Path, name: str, version: str, store: Path) -> Path:
+def archive(folder: Path, name: str, version: str, store: Path, file_name: str | None = None) -> Path:
     """Pack a staged folder.
 
     Args:
         folder: What ``stage`` laid out.
-        name: Name of the model, of the file and in the URL.
+        name: Name of the model, in the URL.
         version: Version of the model.
         store: Where the ``.mar`` goes; made if it is not there. An older one of that name is replaced at once,
             and of two exports at a time the last one's stays, whole.
+        file_name: Of the ``.mar``; None: the model's name with this ending.
 
     Returns:
         The path of the ``.mar``.
@@ -110,11 +123,11 @@ def archive(folder: Path, name: str, version: str, store: Path) -> Path:
     Raises:
         ExportError: torch-model-archiver failed; the text is what it said. Or the disk is full.
     """
-    target = store / f"{check_name(name)}.mar"
+    target = store / (file_name or f"{check_name(name)}.mar")
     with TemporaryDirectory(prefix="archive-") as scratch:
         _run_archiver(folder, name, version, Path(scratch))
         with full_disk_named(store, f"{target} was not written; free some space or choose another folder with --out"):
-            _put_in_place(Path(scratch, target.name), target)
+            _put_in_place(Path(scratch, f"{name}.mar"), target)
     return target
 
 

@@ -87,8 +87,9 @@ def _inspect(options: argparse.Namespace, arguments: Sequence[str]) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    path, proof = run(export_of(options))
-    print(_closing(path, proof))
+    asked = export_of(options)
+    path, proof = run(asked)
+    print(_closing(asked.name, path, proof))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -101,6 +102,7 @@ def parser() -> argparse.ArgumentParser:
     )
     _add_choices(made)
     made.add_argument("--name", help="name of the model in the URL and of the file (default: that of the checkpoint)")
+    made.add_argument("--version", help="of the model; the file is then NAME-VERSION.mar (default: 1.0 in NAME.mar)")
     made.add_argument("--out", type=Path, default=Path("model_store"), help="folder of the .mar (default: model_store)")
     made.add_argument(
         "--prove",
@@ -195,7 +197,7 @@ def export_of(options: argparse.Namespace) -> Export:
     choices = choices_of(options, found.preset)
     name = options.name or (found.published.rpartition("/")[2] if found.published else found.path.stem)
     prove = None if options.prove is None else tuple(options.prove)
-    return Export(found.path, name, choices, serving, options.out, prove)
+    return Export(found.path, name, choices, serving, options.out, prove, options.version)
 
 
 def choices_of(options: argparse.Namespace, preset: str | None = None) -> Choices:
@@ -228,14 +230,14 @@ def choices_of(options: argparse.Namespace, preset: str | None = None) -> Choice
     )
 
 
-def _closing(path: Path, proof: Proof) -> str:
+def _closing(name: str, path: Path, proof: Proof) -> str:
     worst, ran = proof.largest_differences, ", ".join(proof.also_ran)
     return f"""\
 made    {path}, {path.stat().st_size / 1e6:.0f} MB
 proved  {len(proof.cases)} calls in a fresh process gave the model's own {proof.detections} detections;
         largest differences: boxes {worst.boxes:.1g} px, scores {worst.scores:.1g}, masks {worst.masks:.1g};
         {ran} weights ran too; on {" and ".join(proof.devices)}{_of_framework(proof)}
-serve   torchserve --start --ncs --model-store {path.parent} --models {path.stem}={path.name} \\
+serve   torchserve --start --ncs --model-store {path.parent} --models {name}={path.name} \\
             --ts-config config.properties"""
 
 

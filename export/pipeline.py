@@ -28,7 +28,7 @@ from export.verification.proof_cases import proof_cases
 from export.verification.verify import Proof, verify
 from handler.model_card import FILE_NAME, ModelCard
 
-VERSION = "1.0"
+FIRST_VERSION = "1.0"
 # Packages whose version may change what comes out.
 _RECORDED = ("torch", "torch-model-archiver", "torchserve")
 
@@ -44,6 +44,7 @@ class Export:
         serving: What goes into ``model-config.yaml``.
         store: Folder of the ``.mar``.
         prove: Pictures for a proof against the framework itself; none: scenes are drawn; None: no such proof.
+        version: Of the model; None: the first.
     """
 
     checkpoint: Path
@@ -52,6 +53,12 @@ class Export:
     serving: Serving
     store: Path
     prove: tuple[Path, ...] | None = None
+    version: str | None = None
+
+    @property
+    def file_name(self) -> str:
+        """Of the ``.mar``; a version that is named lies beside the others, in the same store."""
+        return f"{self.name}.mar" if self.version is None else f"{self.name}-{self.version}.mar"
 
 
 def run(asked: Export) -> tuple[Path, Proof]:
@@ -64,6 +71,7 @@ def run(asked: Export) -> tuple[Path, Proof]:
         ExportError: Something of the user's does not fit, or the trace does not hold.
     """
     archive.check_name(asked.name)
+    number = archive.check_version(FIRST_VERSION if asked.version is None else asked.version)
     archive.check_store(asked.store)
     with step(f"read {asked.checkpoint}"):
         checkpoint = load_checkpoint(asked.checkpoint)
@@ -87,10 +95,10 @@ def run(asked: Export) -> tuple[Path, Proof]:
         if source:
             card = model_card(checkpoint, imported, decision, proof)
             proof = replace(proof, source_framework=prove_source(*source, card, scratch))
-        with step(f"pack {asked.store / asked.name}.mar"):
+        with step(f"pack {asked.store / asked.file_name}"):
             card = model_card(checkpoint, imported, decision, proof)
             archive.stage(staged, traced, card, asked.serving.to_yaml())
-            return archive.archive(staged, asked.name, VERSION, asked.store), proof
+            return archive.archive(staged, asked.name, number, asked.store, asked.file_name), proof
 
 
 @contextmanager

@@ -1,41 +1,57 @@
-"""Send pictures to a served model: ``python -m handler.client URL IMAGE...``.
+"""Send pictures to a served model: ``python -m handler.client URL IMAGE...``. Needs a bare Python, nothing else.
 
-Exit codes: 0 all answered; 1 a picture was refused; 2 the server cannot be asked at all.
+A folder stands for the pictures in it, by name, without those of its folders. Answers come in the order of the
+pictures, whatever comes first. A full queue (503), a lack of memory (507), a worker that died (500) and a connection
+that broke are asked again; nothing else is.
+
+Exit codes: 0 all answered; 1 some were not; 2 the server cannot be asked (any more); 130 interrupted.
 """
 
 import argparse
 import json
 import os
 import sys
-import urllib.error
-import urllib.request
-from collections.abc import Mapping, Sequence
-from http.client import HTTPException
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from io import TextIOWrapper
+from itertools import islice
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from PIL import Image, ImageOps
-
-from handler.draw import decode_mask, draw_detections
-
-LEGIBLE_SIDE = 900  # pixels; smaller pictures are enlarged by a whole factor before names are drawn on them
-
-
-class RefusedError(Exception):
-    """The server answered one picture with an error."""
+from handler.asking.asker import Asker, Patience
+from handler.asking.failures import RefusedError, UnreachableError
+from handler.asking.inputs import drawing_names, pictures_in, read_picture
+from handler.asking.table import table
+from handler.asking.token import Token
 
 
-class UnreachableError(Exception):
-    """No picture can be answered: no server, no token, no such model."""
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one picture.
+
+    Attributes:
+        path: Its file.
+        reply: The parsed reply; None: it has none.
+        refusal: Why it has none, or no drawing.
+        drawing: Where the drawing is.
+    """
+
+    path: Path
+    reply: dict[str, Any] | None = None
+    refusal: str | None = None
+    drawing: Path | None = None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     options = _parser().parse_args(arguments)
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # names of files are bytes and go out as they came
+    asker = _asker(options)
     try:
-        token = options.token or (read_token(options.token_file) if options.token_file else None)
-        refused = [path for path in options.images if not _show(path, options, token)]
+        answered = [_show(outcome, options.json) for outcome in _outcomes(asker, options)]
         sys.stdout.flush()
     except UnreachableError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -43,126 +59,125 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of the table has seen enough, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    return 1 if refused else 0
-
-
-def predict(url: str, picture: bytes, token: str | None = None, timeout: float = 60) -> dict[str, Any]:
-    """Ask for the detections of one picture.
-
-    Args:
-        url: ``http://HOST:PORT/predictions/NAME``.
-        picture: The bytes of its file.
-        token: Inference key of the server; None: the server wants none.
-        timeout: Seconds to wait.
-
-    Returns:
-        The reply as ``handler/replies/detections_json.py`` writes it.
-
-    Raises:
-        RefusedError: This picture is not answered; the text says why.
-        UnreachableError: No picture would be.
-    """
-    headers = {"Content-Type": "application/octet-stream"}
-    if token:
-        headers["Authorization"] = f"Bearer {token}"
-    try:
-        request = urllib.request.Request(url, picture, headers)
-        with _opener(url).open(request, timeout=timeout) as response:
-            reply: dict[str, Any] = json.load(response)
-            return reply
-    except urllib.error.HTTPError as error:
-        raise _explain(error.code, error.read()) from None
-    except (OSError, HTTPException, ValueError) as error:
-        raise UnreachableError(f"{url} does not answer ({error}); is the server up, and is this its address?") from None
-
-
-def read_token(path: Path) -> str:
-    """Read an inference key: TorchServe's ``key_file.json``, or a file that holds the key alone.
-
-    Raises:
-        UnreachableError: There is none.
-    """
-    try:
-        text = path.read_text().strip()
-        return str(json.loads(text)["inference"]["key"]) if text.startswith("{") else text
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UnreachableError(f"{path} holds no inference key ({error})") from None
-
-
-def table(detections: Sequence[Mapping[str, Any]]) -> str:
-    """Detections as lines: class, score, box, mask area in pixels."""
-    lines = [f"{'class':<16} {'score':>6} {'x1':>8} {'y1':>8} {'x2':>8} {'y2':>8} {'mask px':>9}"]
-    for each in detections:
-        corners = " ".join(f"{corner:8.1f}" for corner in each["box"])
-        area = int(decode_mask(each["mask"]).sum()) if "mask" in each else "-"
-        lines.append(f"{each['class']:<16} {each['score']:6.3f} {corners} {area:>9}")
-    return "\n".join(lines)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    finally:
+        asker.stopped.set()
+    return 0 if all(answered) else 1
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m handler.client", description=__doc__)
-    parser.add_argument("url", metavar="URL", help="http://HOST:PORT/predictions/NAME")
-    parser.add_argument("images", metavar="IMAGE", nargs="+", type=Path)
-    parser.add_argument("--token", help="inference key of the server")
-    parser.add_argument("--token-file", type=Path, help="key_file.json of TorchServe, or a file with the key alone")
+    parser = argparse.ArgumentParser(
+        prog="python -m handler.client", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("url", metavar="URL", help="http[s]://[USER:PASSWORD@]HOST[:PORT]/predictions/NAME")
+    parser.add_argument("images", metavar="IMAGE", nargs="+", type=Path, help="a picture, or a folder of pictures")
+    token = parser.add_mutually_exclusive_group()
+    token.add_argument("--token", help="inference key of the server")
+    token.add_argument("--token-file", type=Path, help="key_file.json of TorchServe, or a file with the key alone")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write each picture with its masks drawn into DIR")
-    parser.add_argument("--threshold", type=float, default=0.5, help="leave out lesser detections (default: 0.5)")
-    parser.add_argument("--json", action="store_true", help="print the whole replies as they came, one a line")
+    parser.add_argument("--json", action="store_true", help="print the replies, one a line, each with its file")
+    parser.add_argument("--jobs", type=_from_one, default=4, metavar="N", help="pictures at a time (default: 4)")
+    parser.add_argument("--retries", type=_from_zero, default=5, metavar="N", help="of one picture (default: 5)")
+    parser.add_argument("--timeout", type=_seconds, default=60.0, metavar="S", help="of one request (default: 60)")
+    parser.add_argument("--deadline", type=_seconds, default=float("inf"), metavar="S", help="of all (default: none)")
+    wanted = parser.add_argument_group("what is wanted; the deployment's settings if left out")
+    wanted.add_argument("--threshold", metavar="SCORE", help="leave out lesser detections")
+    wanted.add_argument("--max-detections", metavar="N", help="the best ones only")
+    wanted.add_argument("--classes", metavar="A,B,...", help="these classes only, names or ids")
+    wanted.add_argument("--masks", metavar="FORM", help="rle, polygon, png or none")
+    wanted.add_argument("--mask-threshold", metavar="P", help="probability that makes a pixel part of an instance")
     return parser
 
 
-def _show(path: Path, options: argparse.Namespace, token: str | None) -> bool:
-    """Ask for one picture and print the answer; false if it was refused."""
+def _from_one(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise ValueError
+    return number
+
+
+def _from_zero(text: str) -> int:
+    return _from_one(str(int(text) + 1)) - 1
+
+
+def _seconds(text: str) -> float:
+    if not 0 < (number := float(text)) <= 1e6:  # not a number fails too
+        raise ValueError
+    return number
+
+
+def _asker(options: argparse.Namespace) -> Asker:
+    wanted = {
+        "X-Detect-Score-Threshold": options.threshold,
+        "X-Detect-Max-Detections": options.max_detections,
+        "X-Detect-Classes": options.classes,
+        "X-Detect-Masks": options.masks,
+        "X-Detect-Mask-Threshold": options.mask_threshold,
+    }
+    headers = {name: value for name, value in wanted.items() if value is not None}
+    patience = Patience(options.retries, options.timeout, time.monotonic() + options.deadline)
+    return Asker(options.url, Token(options.token, options.token_file), headers, patience)
+
+
+def _outcomes(asker: Asker, options: argparse.Namespace) -> Iterator[Outcome]:
+    """What became of each picture, in their order; a few pictures ahead of the one that is waited for."""
+    pictures = list(pictures_in(options.images))
+    work = zip(pictures, drawing_names(pictures), strict=True)
+    pool = ThreadPoolExecutor(options.jobs)
     try:
-        reply = predict(options.url, path.read_bytes(), token)
+        ask: Callable[..., Outcome] = lambda each: _outcome(asker, each[0], options.out and options.out / each[1])  # noqa: E731
+        waiting: list[Future[Outcome]] = [pool.submit(ask, each) for each in islice(work, 2 * options.jobs)]
+        for number in range(1, len(pictures) + 1):
+            outcome = waiting.pop(0).result()
+            waiting += [pool.submit(ask, each) for each in islice(work, 1)]
+            _progress(number, len(pictures))
+            yield outcome
+    finally:
+        asker.stopped.set()
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _outcome(asker: Asker, path: Path, target: Path | None) -> Outcome:
+    reply = None
+    try:
+        picture = read_picture(path)
+        reply = asker.detections(picture)
+        if target is None:
+            return Outcome(path, reply)
+        drawn = asker.drawn(picture)  # a request of its own: a reply is either detections or a picture
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(drawn)
+        return Outcome(path, reply, drawing=target)
     except (RefusedError, OSError) as error:
-        print(f"error: {path}: {error}", file=sys.stderr)
-        return False
-    shown = [each for each in reply["detections"] if each["score"] >= options.threshold]
-    if options.json:
-        print(json.dumps(reply, separators=(",", ":")))
-    else:
-        print(_headline(path, reply, len(shown), options.threshold), table(shown), sep="\n")
-    if options.out:
-        _draw(path, shown, options.out)
-    return True
+        return Outcome(path, reply, str(error))
 
 
-def _headline(path: Path, reply: Mapping[str, Any], shown: int, threshold: float) -> str:
-    size, count = reply["image"], len(reply["detections"])
-    said = f"{shown} of {count} detections have a score of {threshold:g} or more"
-    return f"{path}: {size['width']} x {size['height']}, {said}"
+def _progress(number: int, count: int) -> None:
+    if count > 1 and sys.stderr.isatty():
+        print(f"\r{number} of {count}\033[K", end="\r" if number < count else "\r\033[K", file=sys.stderr, flush=True)
 
 
-def _draw(path: Path, detections: Sequence[Mapping[str, Any]], folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / f"{path.stem}.png"
-    with Image.open(path) as image:
-        scale = max(1, LEGIBLE_SIDE // max(image.size))
-        draw_detections(ImageOps.exif_transpose(image), detections, scale).save(target)
-    print(f"drawn: {target}", file=sys.stderr)
-
-
-def _opener(url: str) -> urllib.request.OpenerDirector:
-    """With the environment's proxy, unless the server is on this machine: a proxy would look for it on its own."""
-    local = urlsplit(url).hostname in ("127.0.0.1", "::1", "localhost")
-    return urllib.request.build_opener(urllib.request.ProxyHandler({} if local else None))
-
-
-def _explain(status: int, body: bytes) -> RefusedError | UnreachableError:
-    """Turn an HTTP error into ours: the handler's errors are of one picture, TorchServe's own of the server."""
-    try:
-        error = json.loads(body)["error"]
-        text = f"{error['message']} ({error['code']}, HTTP {status}); {error['hint']}"
-        return UnreachableError(text) if status == 503 else RefusedError(text)
-    except (ValueError, KeyError, TypeError):
-        pass
-    if status == 413:  # TorchServe's own, with an empty body
-        return RefusedError("the file is larger than max_request_size of the server (HTTP 413)")
-    said = body.decode(errors="replace").strip()
-    hint = "; give the inference key with --token-file key_file.json" if "oken" in said else ""
-    return UnreachableError(f"the server answered HTTP {status}: {said}{hint}")
+def _show(outcome: Outcome, as_json: bool) -> bool:
+    """Print one outcome; false if the picture was not answered as asked."""
+    path, reply = outcome.path, outcome.reply
+    if outcome.refusal is not None:
+        print(f"error: {path}: {outcome.refusal}", file=sys.stderr)
+    if as_json:
+        line = {"error": outcome.refusal} if reply is None else reply
+        print(json.dumps({"file": str(path)} | line, separators=(",", ":")))
+    elif reply is not None:
+        size, count = reply["image"], len(reply["detections"])
+        print(f"{path}: {size['width']} x {size['height']}, {count} detection{'s' if count != 1 else ''}")
+        print(table(reply["detections"]))
+    if outcome.drawing:
+        print(f"drawn: {outcome.drawing}", file=sys.stderr)
+    return outcome.refusal is None
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    sys.stderr.flush()
+    if code in (2, 130):  # not to wait for answers that nobody wants any more
+        os._exit(code)
+    sys.exit(code)

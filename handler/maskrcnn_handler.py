@@ -95,8 +95,12 @@ def _unavailable(failure: str, fields: dict[str, Any]) -> SimpleNamespace:
     if isinstance(body := fields.get("body"), dict) and "inputs" in body:  # without these, TorchServe's gRPC ends us
         output = {"name": "detections", "datatype": "BYTES", "shape": [1], "data": [json.dumps(reply)]}
         reply |= {"model_name": "", "model_version": "", "id": str(body.get("id")), "outputs": [output]}
-    status = HTTPStatus.SERVICE_UNAVAILABLE
-    return SimpleNamespace(status=status, body=json.dumps(reply).encode(), media_type="application/json", headers={})
+    return SimpleNamespace(
+        status=HTTPStatus.SERVICE_UNAVAILABLE,
+        body=json.dumps(reply).encode(),
+        media_type="application/json",
+        headers={"X-Detect-Error": error["code"]},
+    )
 
 
 def _load(context: "Context") -> "Worker":

@@ -1,4 +1,4 @@
-"""COCO's compressed run lengths as numbers. NumPy only, so a client needs no PyTorch."""
+"""COCO's compressed run lengths as numbers, with NumPy; the command, which has none, has a reader of its own."""
 
 import numpy as np
 from numpy.typing import NDArray

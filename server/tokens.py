@@ -10,12 +10,12 @@ from urllib.request import Request
 
 from server.addresses import open_url
 
-Kind = Literal["inference", "management"]
+Kind = Literal["inference", "management", "API"]
 FILE_NAME = "key_file.json"
 SPARE_SECONDS = 60.0  # a token that is about to expire is as good as none
 
 
-def headers(home: Path, kind: Kind, management_url: str) -> dict[str, str]:
+def headers(home: Path, kind: Kind, management_url: str, spare: float = SPARE_SECONDS) -> dict[str, str]:
     """The header that lets a request through; empty where token authorisation is off.
 
     A token lives 60 minutes. One that is about to expire is replaced through the management API, which
@@ -23,8 +23,9 @@ def headers(home: Path, kind: Kind, management_url: str) -> dict[str, str]:
 
     Args:
         home: Folder that the server was started in.
-        kind: Which of the two APIs the request goes to.
+        kind: Which of the two APIs the request goes to; API: it renews a token. This one does not expire.
         management_url: Base address of the management API.
+        spare: A token that has fewer seconds left is replaced.
 
     Raises:
         OSError: A new token was needed and the server does not answer.
@@ -33,7 +34,7 @@ def headers(home: Path, kind: Kind, management_url: str) -> dict[str, str]:
     if not path.is_file():
         return {}
     keys = _read(path)
-    if _seconds_left(keys[kind]["expiration time"]) < SPARE_SECONDS:
+    if kind != "API" and _seconds_left(keys[kind]["expiration time"]) < spare:
         renewal = Request(f"{management_url}/token?type={kind}", headers=_bearer(keys["API"]["key"]))
         with open_url(renewal, timeout=10):
             keys = _read(path)

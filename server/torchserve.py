@@ -85,30 +85,42 @@ class TorchServe:
         except psutil.NoSuchProcess:
             return False
 
-    def workers(self, model: str) -> list[dict[str, Any]]:
+    def workers(self, model: str, version: str | None = None) -> list[dict[str, Any]]:
         """The workers of ``model`` as the management API lists them; none where it is not registered."""
         try:
-            status, body = self.request("management", f"/models/{model}")
+            status, body = self.request("management", f"/models/{_with_version(model, version)}")
         except URLError:  # the port is not open yet
             return []
         return list(json.loads(body)[0]["workers"]) if status == 200 else []
 
-    def is_ready(self, model: str) -> bool:
-        """Whether every worker is up and a picture is answered: ``/ping`` says Healthy long before."""
-        workers = self.workers(model)
+    def is_ready(self, model: str, version: str | None = None, timeout: float = 120.0) -> bool:
+        """Whether every worker is up and a picture is answered: ``/ping`` says Healthy long before.
+
+        Args:
+            model: Its name.
+            version: One of its versions; None: the default one.
+            timeout: Seconds for the prediction.
+
+        Raises:
+            ServerError: The model can never be served as it is.
+            TimeoutError: The prediction took longer.
+        """
+        workers = self.workers(model, version)
         if not workers or any(worker["status"] != "READY" for worker in workers):
             return False
-        status, body = self.predict(model, ONE_PIXEL_PNG)
+        where = f"/predictions/{_with_version(model, version)}"
+        status, body = self.request("inference", where, ONE_PIXEL_PNG, timeout=timeout)
         if status == 503 and b"model_not_loaded" in body:
             raise ServerError(f"{model} cannot be served: {body.decode()}")
         return status == 200
 
-    def wait_until_ready(self, model: str, timeout: float = 180.0) -> float:
+    def wait_until_ready(self, model: str, timeout: float = 180.0, version: str | None = None) -> float:
         """Wait until :meth:`is_ready`.
 
         Args:
             model: Name of a model that was named at the start.
             timeout: Seconds to wait at the most.
+            version: One of its versions; None: the default one.
 
         Returns:
             Seconds waited.
@@ -117,7 +129,7 @@ class TorchServe:
             ServerError: The server ended, cannot load the model, or is not ready in time.
         """
         begin = time.monotonic()
-        while not self.is_ready(model):
+        while not self.is_ready(model, version):
             if not self.is_running():
                 raise ServerError(f"TorchServe ended while it loaded {model}; see {self.home / LOG_FILE}")
             if time.monotonic() - begin > timeout:
@@ -130,18 +142,34 @@ class TorchServe:
         return self.request("inference", f"/predictions/{model}", picture, headers)
 
     def request(
-        self, kind: tokens.Kind, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
+        self,
+        kind: tokens.Kind,
+        path: str,
+        body: bytes | None = None,
+        headers: dict[str, str] | None = None,
+        method: str | None = None,
+        timeout: float = 120.0,
     ) -> tuple[int, bytes]:
         """One request with the token it needs.
+
+        Args:
+            kind: Which API.
+            path: With the query.
+            body: Of a POST.
+            headers: Further ones.
+            method: None: POST where there is a body, else GET.
+            timeout: Seconds in which something must come.
 
         Raises:
             URLError: Nothing answers.
         """
         base = self.addresses.inference_url if kind == "inference" else self.addresses.management_url
         token = tokens.headers(self.home, kind, self.addresses.management_url)
-        request = Request(base + path, data=body, headers={"Content-Type": "image/*"} | token | (headers or {}))
+        request = Request(
+            base + path, data=body, headers={"Content-Type": "image/*"} | token | (headers or {}), method=method
+        )
         try:
-            with open_url(request, timeout=120) as answer:
+            with open_url(request, timeout=timeout) as answer:
                 return answer.status, answer.read()
         except HTTPError as error:
             return error.code, error.read()
@@ -168,6 +196,10 @@ class TorchServe:
         shutil.rmtree(self.temporary, ignore_errors=True)
         (self.home / STATE_FILE).unlink(missing_ok=True)
         (self.home / tokens.FILE_NAME).unlink(missing_ok=True)
+
+
+def _with_version(model: str, version: str | None) -> str:
+    return model if version is None else f"{model}/{version}"
 
 
 def fingerprint_of(config: Path, archives: dict[str, Path], addresses: Addresses) -> str:

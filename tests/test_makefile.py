@@ -66,6 +66,22 @@ def test_the_name_of_the_machine_is_not_taken_for_the_models() -> None:
     assert "--name demo" in make("--dry-run", "predict").stdout
 
 
+def test_a_version_is_a_file_of_its_own() -> None:
+    printed = make("--dry-run", "--always-make", "register", "VERSION=2.0").stdout
+    assert "-m export demo/shapes.pth --name demo --out model_store --version 2.0 --preset demo" in printed
+    assert "-m server register model_store/demo-2.0.mar --name demo" in printed
+    assert "-m server scale 3 --name demo" in make("--dry-run", "scale", "WORKERS=3").stdout
+
+
+@pytest.mark.parametrize(
+    ("target", "needed"), [("rollback", "VERSION"), ("unregister", "VERSION"), ("scale", "WORKERS")]
+)
+def test_says_what_is_needed(target: str, needed: str) -> None:
+    done = make(target)
+    assert done.returncode == 2
+    assert f"{target} needs {needed}=" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("checkpoint", "name"),
     [

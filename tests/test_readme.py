@@ -128,7 +128,11 @@ def test_the_metrics_table_is_that_of_the_code() -> None:
 def test_make_lists_every_target_of_the_readme() -> None:
     listed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     targets = set(re.findall(r"(?m)^  make ([a-z-]+)", listed))
-    wanted = ["setup", "ops", "mar", "serve", "stop", "predict", "page", "test", "check", "bench", "gpu-check", "clean"]
+    wanted = [
+        *("setup", "ops", "mar", "serve", "stop", "predict", "page", "ready"),
+        *("register", "versions", "scale", "rollback", "unregister"),
+        *("test", "check", "bench", "gpu-check", "clean"),
+    ]
     assert targets >= {"help", *wanted}
     assert {name for block in blocks("bash") for name in re.findall(r"(?m)^make ([a-z-]+)", block)} <= targets
 

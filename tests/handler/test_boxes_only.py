@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from handler.client import table
+from handler.asking.table import table
 from handler.detector import Detector
 from handler.draw import draw_detections
 from handler.model_card import FILE_NAME, ModelCard

@@ -51,6 +51,7 @@ def test_a_valid_token_is_used_as_it_is(tmp_path: Path) -> None:
     nobody = "http://127.0.0.1:9"
     assert tokens.headers(tmp_path, "inference", nobody) == {"Authorization": "Bearer fresh"}
     assert tokens.headers(tmp_path, "management", nobody) == {"Authorization": "Bearer manage"}
+    assert tokens.headers(tmp_path, "API", nobody) == {"Authorization": "Bearer master"}
 
 
 def test_a_token_about_to_expire_is_renewed(tmp_path: Path, renewing_server: str) -> None:
