@@ -106,6 +106,20 @@ def decode_guarded(data: bytes | bytearray, max_pixels: int, wanted: Wanted | No
     return Picture(pixels, *(size or pixels.shape[:2]))
 
 
+def count_pixels(data: bytes | bytearray, max_pixels: int) -> int:
+    """Pixels that the header of a picture claims, 0 where it cannot be decoded; only within ``pillow_guarded``.
+
+    Args:
+        data: A file in one of ``FORMATS``.
+        max_pixels: See ``decode_guarded``.
+    """
+    try:
+        image = _open(data, max_pixels)
+    except RequestError:
+        return 0
+    return image.width * image.height
+
+
 def _shrink_jpeg(image: Image.Image, wanted: Wanted) -> Size | None:
     """Tell the decoder what suffices; the height and width of the picture itself, or None if it is no JPEG."""
     if not isinstance(image, JpegImagePlugin.JpegImageFile):
@@ -204,6 +218,16 @@ def _too_many_pixels(count: str, max_pixels: int) -> BadImageError:
         "too_many_pixels",
         f"the picture has {count} pixels, the limit is {max_pixels:,}",
         "send a smaller picture, or raise max_pixels in model-config.yaml",
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    )
+
+
+def too_many_pixels_together(max_pixels: int) -> BadImageError:
+    """The error of those pictures of a request that come after too many pixels."""
+    return BadImageError(
+        "too_many_pixels",
+        f"the pictures of this request, up to this one, have together more than {max_pixels:,} pixels",
+        "send fewer pictures a request, or smaller ones, or raise max_pixels in model-config.yaml",
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     )
 

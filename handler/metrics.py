@@ -46,7 +46,8 @@ class Metric:
 
 
 CODES = Label("code", get_args(Code))
-FORMATS = Label("format", get_args(Format))
+EXPLANATION = "explanation"
+FORMATS = Label("format", (*get_args(Format), EXPLANATION))
 
 METRICS = {
     "maskrcnn_batch_size": Metric("histogram", "count", "requests that came in one batch"),
@@ -59,6 +60,7 @@ METRICS = {
     "maskrcnn_wait_seconds": Metric("histogram", "s", "waiting for boxes from the GPU, one pass; 0 on the CPU"),
     "maskrcnn_segment_seconds": Metric("histogram", "s", "boxes to small masks, one pass"),
     "maskrcnn_encode_seconds": Metric("histogram", "s", "small masks to run lengths, one pass"),
+    "maskrcnn_explain_seconds": Metric("histogram", "s", "pixels to explanations, one picture"),
     "maskrcnn_reply_seconds": Metric("histogram", "s", "detections to bytes, all replies of a batch"),
     "maskrcnn_replies_total": Metric("counter", "count", "pictures answered, by the format of the reply", FORMATS),
     "maskrcnn_detections_total": Metric("counter", "count", "detections found in them"),

@@ -1,7 +1,6 @@
 """One worker: requests in, replies out. Knows no server, so any front end can call it."""
 
 import logging
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 
 from handler.canvas import Size, resized_size
+from handler.counting import count_replies
 from handler.decoding import Decoder
 from handler.description import describe_served
 from handler.detections import Detections
@@ -20,11 +20,11 @@ from handler.detector import Detector
 from handler.device import choose_device, describe
 from handler.errors import RequestError
 from handler.explanations import Explanations
-from handler.images import Picture
+from handler.images import Picture, too_many_pixels_together
 from handler.memory import use_huge_pages
 from handler.metrics import Observe, begin, timed
 from handler.replies.errors import error_reply
-from handler.replies.explanation_json import check_explainable, explanations_as_json
+from handler.replies.explanation_json import explanations_as_json
 from handler.replies.json_text import to_json
 from handler.replies.kserve import Envelopes
 from handler.replies.page import PageFacts, page_reply
@@ -105,22 +105,29 @@ class Worker:
     def _answer(self, requests: Sequence[Incoming], observe: Observe) -> list[Reply]:
         with timed(observe, "maskrcnn_decode_seconds"):
             asked = [self._reader.read(request) for request in requests]
-            works = self._decoded([ask for each in asked for ask in each.asks])
-        found = self._found(works, observe)
+            works = self._decoded([ask for each in asked for ask in self._fitting(each.asks)])
+        results = self._results(works, observe)
         with timed(observe, "maskrcnn_reply_seconds"):
-            pages = [self._reply(work, result) for work, result in zip(works, found, strict=True)]
+            pages = [self._reply(work, result) for work, result in zip(works, results, strict=True)]
             rest = iter(pages)
             replies = [each.envelope(list(islice(rest, len(each.asks)))) for each in asked]
-        observe("maskrcnn_detections_total", sum(len(each) for each in found if isinstance(each, Detections)))
-        _count_answered(works, pages, observe)
-        _count_errors([*pages, *replies], observe)
+        count_replies(asked, results, pages, replies, observe)
         return replies
+
+    def _fitting(self, asks: Sequence[Ask | RequestError]) -> list[Ask | RequestError]:
+        """The pictures of one request, refused from where on they are too many pixels together."""
+        pictures = [each for each in asks if isinstance(each, Ask)]
+        if len(pictures) < 2:
+            return [*asks]
+        left = iter(pictures[: self._decoder.fitting([each.picture for each in pictures])])
+        beyond = too_many_pixels_together(self.detector.settings.max_pixels)
+        return [next(left, beyond) if isinstance(each, Ask) else each for each in asks]
 
     def _decoded(self, asks: Sequence[Ask | RequestError]) -> "list[_Work | RequestError]":
         decoded = iter(self._decoder.decode([ask.picture for ask in asks if isinstance(ask, Ask)]))
         return [_work(ask, next(decoded)) if isinstance(ask, Ask) else ask for ask in asks]
 
-    def _found(
+    def _results(
         self, works: "Sequence[_Work | RequestError]", observe: Observe
     ) -> list[Detections | Explanations | RequestError]:
         good = [each for each in works if isinstance(each, _Work) and not each.explain]
@@ -137,8 +144,8 @@ class Worker:
 
     def _explained(self, work: "_Work", observe: Observe) -> Explanations | RequestError:
         try:
-            check_explainable(work.options)
-            return explain_or_refuse(self.detector, work.picture, work.options.selection, observe)
+            with timed(observe, "maskrcnn_explain_seconds"):
+                return explain_or_refuse(self.detector, work.picture, work.options.selection, observe)
         except RequestError as error:
             return error
 
@@ -177,23 +184,3 @@ class _Work:
 
 def _work(ask: Ask, picture: Picture | RequestError) -> _Work | RequestError:
     return picture if isinstance(picture, RequestError) else _Work(picture, ask.options, ask.explain)
-
-
-def _count_answered(works: "Sequence[_Work | RequestError]", pages: Sequence[Reply], observe: Observe) -> None:
-    """Report the formats of the pictures that were answered, and how many of them lack something."""
-    answered = [
-        work.options.format
-        for work, page in zip(works, pages, strict=True)
-        if isinstance(work, _Work) and page.error is None
-    ]
-    for form, count in Counter(answered).items():
-        observe("maskrcnn_replies_total", count, form)
-    if truncated := sum(page.truncated for page in pages):
-        observe("maskrcnn_truncated_replies_total", truncated)
-
-
-def _count_errors(replies: Sequence[Reply], observe: Observe) -> None:
-    """Report the codes of errors; a page that is the whole reply, and so comes twice, counts once."""
-    once = {id(reply): reply for reply in replies}.values()
-    for code, count in Counter(reply.error for reply in once if reply.error is not None).items():
-        observe("maskrcnn_errors_total", count, code)

@@ -10,27 +10,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from handler.errors import BadOptionError, RequestError
+from handler.errors import RequestError
 from handler.explanations import Explanations
 from handler.replies.detections_json import BOX_DECIMALS, SCORE_DECIMALS
 from handler.replies.json_text import to_json
-from handler.requests.options import Options
 
 MOST_CLASSES = 10  # an LVIS model has 1,203, of which nearly all are nearly 0
 BACKGROUND = "background"
-
-
-def check_explainable(options: Options) -> None:
-    """Refuse options that an explanation cannot obey.
-
-    Raises:
-        BadOptionError: Another format than JSON is wanted.
-    """
-    if options.format != "json":
-        raise BadOptionError(
-            f"the format of an explanation must be json, got {options.format}",
-            "leave the option format out, and ask for no picture or page in the header Accept",
-        )
 
 
 def explanations_as_json(

@@ -65,6 +65,8 @@ def text(server: "TorchServe") -> str:
     """
     for picture in PICTURES[:2]:
         detections(server, picture.read_bytes())
+    status, _ = server.request("inference", f"/explanations/{MODEL}", PICTURES[0].read_bytes())
+    assert status == 200
     refused = [server.predict(MODEL, b"no picture"), server.predict(MODEL, PICTURES[0].read_bytes()[:-500])]
     assert [json.loads(body)["error"]["code"] for _, body in refused] == ["not_an_image", "truncated_image"]
     deadline = time.monotonic() + 20

@@ -130,8 +130,8 @@ def test_asks_of_a_batch_keep_their_places(worker: Worker) -> None:
     bodies = [picture, picture, b"", b"broken", PICTURES[3].read_bytes()]
     requests = [Incoming.of({"body": body}, {}, verb) for body, verb in zip(bodies, verbs, strict=True)]
     seen: list[str] = []
-    replies = worker.answer(requests, lambda name, _: seen.append(name))
-    assert [reply.status for reply in replies] == [200, 200, 200, 400, 200]
+    replies = worker.answer(requests, lambda name, *_: seen.append(name))
+    assert [reply.status for reply in replies] == [200, 200, 200, 415, 200]
     parts = [sorted(json.loads(reply.body)) for reply in replies]
     assert "explanations" in parts[0]
     assert "detections" in parts[1]

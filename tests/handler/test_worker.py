@@ -1,5 +1,6 @@
 """A batch of requests in, replies out; the detector is made up."""
 
+import base64
 import json
 from collections import defaultdict
 from collections.abc import Sequence
@@ -131,7 +132,7 @@ class Seen(defaultdict[str, float]):
 
 def test_metrics_are_those_of_the_table() -> None:
     seen = Seen()
-    answers(worker(), [{"data": picture(10, 20, 3)}, {"data": b"x"}, {"data": picture(10, 20, 2)}], seen)
+    answers(worker(), [{"data": picture(10, 20, 3)}, {"data": b"\x80"}, {"data": picture(10, 20, 2)}], seen)
     assert seen["maskrcnn_batch_size"] == 3
     assert seen["maskrcnn_detections_total"] == 5
     assert seen["maskrcnn_replies_total:json"] == 2
@@ -145,7 +146,7 @@ def test_errors_are_counted_by_code_where_they_arise() -> None:
     seen, limited = Seen(), worker(Settings(max_pixels=10_000, max_reply_bytes=600))
     bodies = [
         {"data": picture(10, 20, 9)},
-        {"body": {}},
+        {"body": b""},
         {"data": png_header(101, 100)},
         {"data": png_header(101, 100)},
     ]
@@ -258,3 +259,18 @@ def test_fast_jpeg_answers_in_pixels_of_the_picture(monkeypatch: pytest.MonkeyPa
     (reply,) = answers(fast, [{"data": jpeg}])
     assert json.loads(reply.body)["image"] == {"width": 4000, "height": 3000}
     assert seen[0].shape == (1500, 2000, 3)  # the card's network wants 800 x 1066
+
+
+def test_pictures_of_one_request_share_the_limit_of_pixels() -> None:
+    """Small files may be large pictures, and all of a request are in memory at a time."""
+    sizes = [(50, 100), (60, 80), (10, 20), (1, 1)]
+    pictures = [base64.b64encode(picture(*size, count=1)).decode() for size in sizes]
+    body = {"body": {"instances": [pictures[0], "AAAA", *pictures[1:]]}}
+    reply, beside = answers(worker(Settings(max_pixels=10_000)), [body, {"data": picture(100, 100, 1)}])
+    predictions = json.loads(reply.body)["predictions"]
+    codes = [each.get("error", {}).get("code") for each in predictions]
+    assert codes == [None, "not_an_image", None, None, "too_many_pixels"]
+    reply, _ = answers(worker(Settings(max_pixels=9_800)), [body, {"data": picture(10, 10, 1)}])
+    codes = [each.get("error", {}).get("code") for each in json.loads(reply.body)["predictions"]]
+    assert codes == [None, "not_an_image", None, "too_many_pixels", "too_many_pixels"]
+    assert beside.status == 200

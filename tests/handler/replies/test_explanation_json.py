@@ -15,11 +15,9 @@ from PIL import Image
 from torch import Tensor
 
 import handler.replies
-from handler.errors import BadOptionError, RequestError
+from handler.errors import RequestError
 from handler.explanations import Explanations
-from handler.replies.explanation_json import MOST_CLASSES, check_explainable, explanations_as_json
-from handler.requests.options import Options
-from handler.selection import Selection
+from handler.replies.explanation_json import MOST_CLASSES, explanations_as_json
 from tests.handler.found import made_up
 
 SCHEMA = json.loads(Path(handler.replies.__file__).with_name("explanation.schema.json").read_text())
@@ -116,11 +114,3 @@ def test_too_long_a_reply_is_refused() -> None:
         explanations_as_json(found, NAMES, "shapes", "1.0", length - 1)
     assert (caught.value.code, caught.value.status) == ("reply_too_long", 413)
     assert "masks=none" in caught.value.hint
-
-
-@pytest.mark.parametrize("wanted", ["coco", "image", "html"])
-def test_another_format_is_refused(wanted: Any) -> None:
-    options = Options(Selection(0.5, 10, 0.5))
-    check_explainable(options)
-    with pytest.raises(BadOptionError, match=f"must be json, got {wanted}"):
-        check_explainable(replace(options, format=wanted))
