@@ -1,6 +1,7 @@
 """Fixtures that every part shares."""
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from importlib.abc import MetaPathFinder
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 # The CUDA kernels, built to run on a CPU (`make test-emulated`): they take the place of the CPU's own.
 if emulated := os.environ.get("EMULATED_CUDA"):
     torch.ops.load_library(emulated)
+
+# Whoever starts the tests in the background may have Ctrl-C ignored, which the programs under test would inherit.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A GPU machine (see benchmarks/gpu_check.py) may have PyTorch, but not all of requirements*.txt.
 OFTEN_MISSING_BESIDE_A_GPU = ("model_archiver", "pycocotools", "ts", "yaml")

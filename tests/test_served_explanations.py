@@ -44,7 +44,7 @@ def test_options_hold_for_explanations(server: TorchServe) -> None:
     status, refused = explain(server, picture, **{"X-Detect-Format": "coco"})
     assert (status, refused["error"]["code"]) == (400, "bad_option")
     status, refused = explain(server, b"no picture")
-    assert status == 400
+    assert (status, refused["error"]["code"]) == (415, "unsupported_media_type")
 
 
 def test_a_form_is_explained(server: TorchServe) -> None:

@@ -67,7 +67,7 @@ def text(server: "TorchServe") -> str:
         detections(server, picture.read_bytes())
     status, _ = server.request("inference", f"/explanations/{MODEL}", PICTURES[0].read_bytes())
     assert status == 200
-    refused = [server.predict(MODEL, b"no picture"), server.predict(MODEL, PICTURES[0].read_bytes()[:-500])]
+    refused = [server.predict(MODEL, b"\x80 no picture"), server.predict(MODEL, PICTURES[0].read_bytes()[:-500])]
     assert [json.loads(body)["error"]["code"] for _, body in refused] == ["not_an_image", "truncated_image"]
     deadline = time.monotonic() + 20
     while not all(errors(server.metrics()).get(code) for code in ("not_an_image", "truncated_image")):
