@@ -41,10 +41,10 @@ class Proxy:
     folder: Path
 
     def ask(
-        self, path: str, body: bytes | None = None, headers: dict[str, str] = LOGIN
+        self, path: str, body: bytes | None = None, headers: dict[str, str] = LOGIN, method: str | None = None
     ) -> tuple[int, bytes, dict[str, str]]:
         request = urllib.request.Request(
-            self.url + path, body, {"Content-Type": "image/jpeg", "Connection": "close"} | headers
+            self.url + path, body, {"Content-Type": "image/jpeg", "Connection": "close"} | headers, method=method
         )
         trusted = ssl.create_default_context(cafile=str(self.folder / "cert.pem"))
         try:
@@ -53,9 +53,11 @@ class Proxy:
         except urllib.error.HTTPError as error:
             return error.code, error.read(), dict(error.headers)
 
-    def error(self, path: str, body: bytes | None = None, headers: dict[str, str] = LOGIN) -> tuple[int, str, str]:
+    def error(
+        self, path: str, body: bytes | None = None, headers: dict[str, str] = LOGIN, method: str | None = None
+    ) -> tuple[int, str, str]:
         """Status, code and Retry-After of an answer that must have the one form of errors."""
-        status, said, given = self.ask(path, body, headers)
+        status, said, given = self.ask(path, body, headers, method)
         error = json.loads(said)["error"]
         assert set(error) == {"code", "message", "hint"}, said
         assert given["Content-Type"] == "application/json"
@@ -205,6 +207,33 @@ def test_a_body_is_refused_at_the_size_of_the_servers_limit(proxy: Proxy) -> Non
 @pytest.mark.parametrize("path", ["/models", "/metrics", "/token", "/ping", "/", "/predictions/../models", "/v2"])
 def test_nothing_else_is_reached(proxy: Proxy, path: str) -> None:
     assert proxy.error(path) == (404, "not_found", "")
+
+
+def test_a_file_is_sent_as_curl_sends_it(proxy: Proxy) -> None:
+    """``curl -T`` puts; ``curl --data-binary`` claims to send a form."""
+    picture = PICTURES[2].read_bytes()
+    plain = proxy.ask(f"/predictions/{MODEL}", picture)[1]
+    form = LOGIN | {"Content-Type": "application/x-www-form-urlencoded"}
+    assert proxy.ask(f"/predictions/{MODEL}", picture, LOGIN, "PUT")[:2] == (200, plain)
+    assert proxy.ask(f"/predictions/{MODEL}", picture, form)[:2] == (200, plain)
+
+
+@pytest.mark.parametrize("method", ["DELETE", "OPTIONS", "PATCH"])
+def test_other_methods_are_refused(proxy: Proxy, method: str) -> None:
+    assert proxy.error(f"/predictions/{MODEL}", None, LOGIN, method) == (405, "method_not_allowed", "")
+
+
+def test_what_is_too_long_for_a_head_is_refused(proxy: Proxy) -> None:
+    long = "x" * 9_000  # more than 8 kB, less than a record of TLS: else it is refused while it is still being sent
+    assert proxy.error(f"/predictions/{MODEL}?{long}") == (414, "bad_request", "")
+    assert proxy.error(f"/predictions/{MODEL}", b"x", LOGIN | {"X-Detect-Classes": long}) == (400, "bad_request", "")
+
+
+def test_plain_http_to_the_port_of_tls_is_refused(proxy: Proxy) -> None:
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(proxy.url.replace("https", "http") + f"/predictions/{MODEL}", timeout=10)
+    with caught.value as answer:
+        assert (answer.code, json.loads(answer.read())["error"]["code"]) == (400, "bad_request")
 
 
 def test_plain_http_is_sent_to_tls(proxy: Proxy) -> None:
