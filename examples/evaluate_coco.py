@@ -1,7 +1,7 @@
 """Measure the AP of a served model: ``python examples/evaluate_coco.py URL FOLDER ANNOTATIONS.json``.
 
 The pictures of FOLDER are sent one after the other; ``format=coco`` answers with results as they are, so what is left
-to do is to put the lists together. The inference key, where one is wanted, is taken from DETECT_TOKEN.
+to do is to put the lists together. The inference key, where one is wanted, is taken from TOKEN.
 """
 
 import sys

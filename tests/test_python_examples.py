@@ -22,7 +22,7 @@ def run(server: TorchServe, program: str, *arguments: object) -> str:
     url = f"{server.addresses.inference_url}/predictions/{MODEL}"
     token = headers(server.home, "inference", server.addresses.management_url)["Authorization"].removeprefix("Bearer ")
     command = [sys.executable, f"examples/{program}", url, *map(str, arguments)]
-    environment = os.environ | {"DETECT_TOKEN": token, "NO_PROXY": "127.0.0.1"}
+    environment = os.environ | {"TOKEN": token, "NO_PROXY": "127.0.0.1"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout

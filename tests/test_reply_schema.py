@@ -11,6 +11,11 @@ from tests.reply_schema import FILE, validator
 DETECTION = {"label": 1, "class": "circle", "score": 0.5, "box": [0, 0, 1.5, 2]}
 REPLY = {"model": "m", "version": "1.0", "image": {"width": 3, "height": 2}, "detections": [DETECTION]}
 RESULT = {"image_id": 1, "category_id": 1, "bbox": [0, 0, 1, 2], "score": 0.5}
+ERROR = {"error": {"code": "bad_option", "message": "m", "hint": "h"}}
+EXPLANATION = DETECTION | {"proposal": {"box": [0, 0, 1, 1], "score": 1}, "class_scores": [{"class": "c", "score": 1}]}
+EXPLAINED = {"model": "m", "version": "1.0", "image": {"width": 3, "height": 2}, "explanations": []}
+OUTPUT = {"name": "detections", "datatype": "BYTES", "shape": [1], "data": ["{}"]}
+KSERVE2 = {"model_name": "m", "model_version": "1.0", "id": "7", "outputs": [OUTPUT]}
 RLE = {"size": [2, 3], "counts": "06"}
 REPLIES: dict[str, Any] = {
     "detections": REPLY,
@@ -18,7 +23,11 @@ REPLIES: dict[str, Any] = {
     "polygons": REPLY | {"detections": [DETECTION | {"mask": {"polygons": [[0, 0, 1, 0, 1, 1, 0, 1]]}}]},
     "results": [RESULT, RESULT | {"segmentation": RLE}, RESULT | {"segmentation": [[0, 0, 1, 0, 1, 1]]}],
     "no results": [],
-    "error": {"error": {"code": "bad_option", "message": "m", "hint": "h"}},
+    "error": ERROR,
+    "an explanation": EXPLAINED | {"explanations": [EXPLANATION]},
+    "KServe v1": {"predictions": [REPLY, ERROR, [], EXPLAINED, {"b64": "aaaa", "media_type": "image/png"}]},
+    "KServe v2": KSERVE2,
+    "KServe v2, none answered": KSERVE2 | ERROR,
 }
 NO_REPLIES: dict[str, Any] = {
     "nothing": {},
@@ -37,6 +46,13 @@ NO_REPLIES: dict[str, Any] = {
     "results without a score": [{key: value for key, value in RESULT.items() if key != "score"}],
     "an empty polygon": [RESULT | {"segmentation": [[]]}],
     "an error without a hint": {"error": {"code": "bad_option", "message": "m"}},
+    "an explanation without a proposal": EXPLAINED | {"explanations": [DETECTION]},
+    "an explanation and detections": EXPLAINED | {"detections": []},
+    "no prediction": {"predictions": []},
+    "a prediction that is none": {"predictions": [{}]},
+    "predictions in predictions": {"predictions": [{"predictions": [REPLY]}]},
+    "KServe v2 without an id": {key: value for key, value in KSERVE2.items() if key != "id"},
+    "KServe v2 with an object": KSERVE2 | {"outputs": [OUTPUT | {"data": [REPLY]}]},
     "an error with more": {"error": {"code": "bad_option", "message": "m", "hint": "h", "trace": "..."}},
 }
 

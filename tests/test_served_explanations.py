@@ -1,6 +1,5 @@
 """Explanations over HTTP, by a real TorchServe."""
 
-import json
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -8,15 +7,13 @@ from typing import Any
 import pytest
 
 from server.torchserve import TorchServe
-from tests.handler.replies.test_explanation_json import VALIDATOR
+from tests.reply_schema import parsed
 from tests.served import MODEL, PICTURES, detections
 
 
 def explain(server: TorchServe, picture: bytes, **headers: str) -> tuple[int, dict[str, Any]]:
     status, body = server.request("inference", f"/explanations/{MODEL}", picture, headers)
-    content: dict[str, Any] = json.loads(body)
-    if status == 200:
-        VALIDATOR.validate(content)
+    content: dict[str, Any] = parsed(body)
     return status, content
 
 

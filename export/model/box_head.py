@@ -78,7 +78,11 @@ class Selection:
         )
 
     def class_scores(self, scores: Tensor, activated: bool) -> Tensor:
-        """(N, classes) scores or logits -> the scores of each region; of the background only what it competes with."""
+        """(N, columns) scores or logits -> the probabilities of each region.
+
+        Where classes do not compete with the background (sigmoids), its column says nothing: it is 0 where it comes
+        first, so that labels keep their places, and left out where it comes last.
+        """
         probabilities = scores if activated else self.probabilities(scores)
         if self._activation == "softmax":
             return probabilities

@@ -84,10 +84,9 @@ class MaskRCNN(nn.Module):
 
         Returns:
             The first five of ``detect``. Then of each detection the proposal that it came from (B, D, 4) float32 in
-            canvas pixels, its objectness (B, D) float32 in [0, 1], and the scores of all classes (B, D, C) float32,
-            a label's at its number: a cascade's averaged; after the labels or at 0 the background's, which is left
-            out, or 0, where the classes do not compete with it. Rows past the counts are zero. Then the maps that
-            ``segment`` wants.
+            canvas pixels, its objectness (B, D) float32 in [0, 1], and the probabilities of all classes (B, D, C)
+            float32, a label's at its number, the background's as ``Selection.class_scores`` has it; a cascade's are
+            averaged. Rows past the counts are zero. Then the maps that ``segment`` wants.
         """
         levels = self.features(images)
         proposals, objectness, counts = self.proposals.with_objectness(levels, sizes)

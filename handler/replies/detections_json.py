@@ -6,7 +6,7 @@ from typing import Any
 from handler.detections import Detections
 from handler.replies.json_text import rounded, to_json
 from handler.replies.limits import within
-from handler.replies.palette import MOST, palette_masks
+from handler.replies.palette import palette_masks
 from handler.replies.polygons import polygons_of
 from handler.requests.options import Masks
 
@@ -32,7 +32,7 @@ def detections_as_json(
         version: Its version on the server.
         max_bytes: Longest reply.
         masks: What a mask is written as; where there are none, none is.
-        left_out: Why the masks that were asked for are not there; empty: they are.
+        left_out: Why masks that were asked for are not there; empty: all are.
 
     Returns:
         JSON: ``model``, ``version``, ``image`` with ``width`` and ``height``, and ``detections``, best first, each
@@ -47,34 +47,33 @@ def detections_as_json(
         "model": model,
         "version": version,
         "image": {"width": detections.width, "height": detections.height},
-        "detections": _instances(detections, class_names, masks),
+        "detections": instances(detections, class_names, masks),
     }
     if detections.masks is not None and masks == "png":
         answer["masks"] = palette_masks(detections, class_names)
-        if len(detections) > MOST:
-            left_out = f"a palette has {MOST} colours: only the best {MOST} detections have masks"
     if left_out:
         answer["truncated"] = {"left_out": "masks", "reason": left_out}
     return within(to_json(answer), max_bytes, f"the reply with {len(detections)} detections")
 
 
-def _instances(detections: Detections, class_names: Sequence[str], masks: Masks) -> list[dict[str, Any]]:
+def instances(detections: Detections, class_names: Sequence[str], masks: Masks) -> list[dict[str, Any]]:
+    """The ``detections`` of a reply.
+
+    Args:
+        detections: What was found.
+        class_names: The model card's.
+        masks: What a mask is written as; ``png`` and ``none`` give no ``mask``, nor do detections without masks.
+    """
     scores, boxes = rounded(detections.scores, SCORE_DECIMALS), rounded(detections.boxes, BOX_DECIMALS)
     rows = zip(detections.labels.tolist(), scores, boxes, strict=True)
-    instances: list[dict[str, Any]] = [
-        {
-            "label": label,
-            "class": class_names[label],
-            "score": score,
-            "box": box,
-        }
-        for label, score, box in rows
+    written: list[dict[str, Any]] = [
+        {"label": label, "class": class_names[label], "score": score, "box": box} for label, score, box in rows
     ]
     size = [detections.height, detections.width]
     if detections.masks is not None and masks == "rle":
-        for instance, counts in zip(instances, detections.masks, strict=True):
+        for instance, counts in zip(written, detections.masks, strict=True):
             instance["mask"] = {"size": size, "counts": counts}
     if detections.masks is not None and masks == "polygon":
-        for instance, polygons in zip(instances, polygons_of(detections.masks, *size), strict=True):
+        for instance, polygons in zip(written, polygons_of(detections.masks, *size), strict=True):
             instance["mask"] = {"polygons": polygons}
-    return instances
+    return written

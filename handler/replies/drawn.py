@@ -8,6 +8,7 @@ from handler.detections import Detections
 from handler.draw import draw_detections
 from handler.errors import BadOptionError
 from handler.images import Picture
+from handler.replies.detections_json import instances
 from handler.replies.limits import within
 from handler.requests.options import PictureType
 
@@ -41,20 +42,10 @@ def drawn_picture(
     image = Image.fromarray(picture.pixels)
     if image.size != (picture.width, picture.height):
         image = image.resize((picture.width, picture.height), Image.Resampling.BILINEAR)
-    body = _encoded(draw_detections(image, _instances(found, class_names)), picture_type)
+    body = _encoded(draw_detections(image, instances(found, class_names, "rle")), picture_type)
     smaller = "image/jpeg, " if picture_type == "image/png" else ""
     hint = f"ask for {smaller}JSON or a smaller picture, or raise max_reply_bytes in model-config.yaml"
     return within(body, max_bytes, f"the drawn picture ({picture_type})", hint)
-
-
-def _instances(found: Detections, class_names: tuple[str, ...]) -> list[dict[str, object]]:
-    rows = zip(found.labels.tolist(), found.scores.tolist(), found.boxes.tolist(), strict=True)
-    instances: list[dict[str, object]] = [
-        {"class": class_names[label], "score": score, "box": box} for label, score, box in rows
-    ]
-    for instance, counts in zip(instances, found.masks or (), strict=found.masks is not None):
-        instance["mask"] = {"size": [found.height, found.width], "counts": counts}
-    return instances
 
 
 def _encoded(image: Image.Image, picture_type: PictureType) -> bytes:

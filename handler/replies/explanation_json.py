@@ -3,20 +3,23 @@
 import base64
 import io
 from collections.abc import Sequence
-from http import HTTPStatus
 from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from handler.errors import RequestError
 from handler.explanations import Explanations
 from handler.replies.detections_json import BOX_DECIMALS, SCORE_DECIMALS
 from handler.replies.json_text import to_json
+from handler.replies.limits import within
 
 MOST_CLASSES = 10  # an LVIS model has 1,203, of which nearly all are nearly 0
 BACKGROUND = "background"
+_HINT = (
+    "ask for masks=none, fewer max_detections or a higher score_threshold; who runs the server may raise "
+    "max_reply_bytes in model-config.yaml"
+)
 
 
 def explanations_as_json(
@@ -32,29 +35,19 @@ def explanations_as_json(
         max_bytes: Longest reply.
 
     Returns:
-        JSON as ``explanation.schema.json`` has it.
+        JSON, ``explained`` in ``reply.schema.json``.
 
     Raises:
         RequestError: The reply would be longer than ``max_bytes``.
     """
     detections = found.detections
-    reply = to_json(
-        {
-            "model": model,
-            "version": version,
-            "image": {"width": detections.width, "height": detections.height},
-            "explanations": [_explanation(found, index, class_names) for index in range(len(detections))],
-        }
-    )
-    if len(reply) > max_bytes:
-        raise RequestError(
-            "reply_too_long",
-            f"the explanation of {len(detections)} detections has {len(reply):,} bytes, the limit is {max_bytes:,}",
-            "ask for masks=none, fewer max_detections or a higher score_threshold; who runs the server may raise "
-            "max_reply_bytes in model-config.yaml",
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        )
-    return reply
+    reply = {
+        "model": model,
+        "version": version,
+        "image": {"width": detections.width, "height": detections.height},
+        "explanations": [_explanation(found, index, class_names) for index in range(len(detections))],
+    }
+    return within(to_json(reply), max_bytes, f"the explanation of {len(detections)} detections", _HINT)
 
 
 def _explanation(found: Explanations, index: int, class_names: Sequence[str]) -> dict[str, Any]:

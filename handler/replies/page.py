@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from handler.errors import RequestError
 from handler.images import Picture
 from handler.model_card import ModelCard
+from handler.replies.limits import within
 from handler.replies.reply import Reply
 
 FILE = Path(__file__).with_name("page.html")
@@ -85,14 +85,7 @@ def page_with_answer(
         RequestError: Not even the page without a picture would be short enough.
     """
     known = {**facts.as_json, "answer": json.loads(answer), "asked_threshold": asked_threshold}
-    room = max_bytes - len(_page(known).body)
-    if room < 0:
-        raise RequestError(
-            "reply_too_long",
-            f"the page with this answer has {max_bytes - room:,} bytes, the limit is {max_bytes:,}",
-            "ask for fewer detections, or for masks none, or raise max_reply_bytes in model-config.yaml",
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        )
+    room = max_bytes - len(within(_page(known).body, max_bytes, "the page with this answer"))
     return _page({**known, "picture": _data_url(picture.pixels, room - len(b',"picture":""'))})
 
 

@@ -39,6 +39,13 @@ def palette_masks(found: Detections, class_names: Sequence[str]) -> dict[str, An
     return {"png": b64encode(png).decode(), "legend": legend}
 
 
+def beyond_palette(found: Detections) -> str:
+    """Why some masks are not in the PNG; empty where all are."""
+    if found.masks is None or len(found) <= MOST:
+        return ""
+    return f"a palette has {MOST} colours: only the best {MOST} detections have masks"
+
+
 def _values(found: Detections) -> NDArray[np.uint8]:
     """The value of each pixel: (H, W)."""
     plane = np.zeros(found.height * found.width, dtype=np.uint8)  # column by column, as the run lengths are

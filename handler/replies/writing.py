@@ -13,6 +13,7 @@ from handler.replies.drawn import drawn_picture
 from handler.replies.errors import error_reply
 from handler.replies.limits import TOO_LONG, TRUNCATED_HEADER, LongReplies
 from handler.replies.page import PageFacts, page_with_answer
+from handler.replies.palette import beyond_palette
 from handler.replies.reply import Reply
 from handler.requests.options import Options
 
@@ -51,12 +52,20 @@ class ReplyWriter:
 
     def _without_masks(self, picture: Picture, found: Detections, options: Options, reason: str) -> Reply:
         try:
-            reply = self._write(picture, replace(found, masks=None), options, left_out=f"with masks, {reason}")
+            return self._write(picture, replace(found, masks=None), options, f"with masks, {reason}")
         except RequestError as error:
             return error_reply(error)
-        return replace(reply, headers={**reply.headers, TRUNCATED_HEADER: "masks"}, truncated=True)
 
     def _write(self, picture: Picture, found: Detections, options: Options, left_out: str = "") -> Reply:
+        """One reply; of masks that it has no room for it says why."""
+        if options.format == "json" and options.masks == "png":
+            left_out = left_out or beyond_palette(found)
+        reply = self._of_format(picture, found, options, left_out)
+        if not left_out:
+            return reply
+        return replace(reply, headers={**reply.headers, TRUNCATED_HEADER: "masks"}, truncated=True)
+
+    def _of_format(self, picture: Picture, found: Detections, options: Options, left_out: str) -> Reply:
         names, most = self._card.class_names, self._max_bytes
         if options.format == "coco":
             return Reply(HTTPStatus.OK, detections_as_coco(found, options.image_id, most, options.masks))

@@ -6,10 +6,14 @@ from http import HTTPStatus
 
 from handler.errors import BadOptionError, RequestError
 from handler.replies.errors import error_reply
+from handler.replies.json_text import to_json
 from handler.replies.kserve import Envelopes
 from handler.replies.reply import Reply
+from tests.reply_schema import parsed
 
-FOUND = Reply(HTTPStatus.OK, b'{"detections":["\\u00e9\\""]}')
+DETECTION = {"label": 1, "class": 'é"', "score": 0.5, "box": [0, 0, 1, 1]}
+ANSWER = {"model": "shapes", "version": "1.0", "image": {"width": 2, "height": 1}, "detections": [DETECTION]}
+FOUND = Reply(HTTPStatus.OK, to_json(ANSWER))
 PICTURE = Reply(HTTPStatus.OK, b"\x89PNG", "image/png")
 BAD = error_reply(BadOptionError("wrong", "right"))
 LARGE = error_reply(RequestError("too_many_pixels", "large", "small", 413))
@@ -19,8 +23,8 @@ ENVELOPES = Envelopes("shapes", "1.0", 10_000)
 def test_v1_keeps_the_order() -> None:
     reply = ENVELOPES.v1([FOUND, BAD, PICTURE])
     assert (reply.status, reply.media_type) == (200, "application/json")
-    found, bad, picture = json.loads(reply.body)["predictions"]
-    assert found == {"detections": ['é"']}
+    found, bad, picture = parsed(reply.body)["predictions"]
+    assert found == ANSWER
     assert bad == {"error": {"code": "bad_option", "message": "wrong", "hint": "right"}}
     assert picture == {"b64": base64.b64encode(b"\x89PNG").decode(), "media_type": "image/png"}
 
@@ -32,12 +36,12 @@ def test_the_status_is_the_first_errors_where_nothing_was_answered() -> None:
 
 
 def test_v2_holds_texts() -> None:
-    answer = json.loads(ENVELOPES.v2('é"7')([FOUND, BAD, PICTURE]).body)
+    answer = parsed(ENVELOPES.v2('é"7')([FOUND, BAD, PICTURE]).body)
     (output,) = answer.pop("outputs")
     assert answer == {"model_name": "shapes", "model_version": "1.0", "id": 'é"7'}
     assert (output["name"], output["datatype"], output["shape"]) == ("detections", "BYTES", [3])
-    assert json.loads(output["data"][0]) == json.loads(FOUND.body)
-    assert json.loads(output["data"][1])["error"]["code"] == "bad_option"
+    assert parsed(output["data"][0].encode()) == ANSWER
+    assert parsed(output["data"][1].encode())["error"]["code"] == "bad_option"
     assert base64.b64decode(output["data"][2]) == b"\x89PNG"
 
 

@@ -272,6 +272,6 @@ def test_a_model_that_does_not_load_answers_kserve_in_its_form(tmp_path: Path) -
     """TorchServe's gRPC ends a worker whose reply to the Open Inference Protocol is in another one."""
     handler = MaskRCNNHandler()
     handler.initialize(context_of(1, tmp_path / "gone"))
-    reply = json.loads(handler.handle([{"body": {"id": "a", "inputs": []}}], context_of(1))[0])
+    reply = parsed(handler.handle([{"body": {"id": "a", "inputs": []}}], context_of(1))[0])
     assert (reply["id"], reply["model_name"], reply["model_version"]) == ("a", "", "")
     assert json.loads(reply["outputs"][0]["data"][0])["error"] == reply["error"]

@@ -87,11 +87,15 @@ def test_a_palette_without_detections_is_empty() -> None:
 def test_a_palette_has_no_more_than_255_masks_and_says_so() -> None:
     found = made_up(4, 300, 258)
     found = replace(found, scores=torch.linspace(0.9, 0.1, 258))
-    answer = parsed(write(found, masks="png").body)
+    reply = write(found, masks="png")
+    assert (reply.truncated, reply.headers) == (True, {"X-Detect-Truncated": "masks"})
+    answer = parsed(reply.body)
     with Image.open(io.BytesIO(b64decode(answer["masks"]["png"]))) as image:
         assert np.array(image)[0, 253:258].tolist() == [254, 255, 0, 0, 0]
     assert len(answer["masks"]["legend"]) == 255
     assert "255" in answer["truncated"]["reason"]
+    for whole in (write(found), write(found, masks="png", format="image")):
+        assert (whole.truncated, whole.headers) == (False, {})
 
 
 def test_without_masks() -> None:
