@@ -76,3 +76,14 @@ def test_a_store_is_not_made_by_the_question(tmp_path: Path) -> None:
 def test_names_that_are_refused(name: str) -> None:
     with pytest.raises(ExportError, match="model name must be at most 200 letters"):
         archive.check_name(name)
+
+
+@pytest.mark.parametrize("version", ["", "../2.0", "-1", "2 0", "2/0", "v" * 21, "2.0\n"])
+def test_a_version_that_no_address_could_hold_is_refused(version: str) -> None:
+    with pytest.raises(ExportError, match="--version must be at most 20 letters"):
+        archive.check_version(version)
+
+
+@pytest.mark.parametrize("version", ["1.0", "2", "2026-11-23_a"])
+def test_versions(version: str) -> None:
+    assert archive.check_version(version) == version
