@@ -6,7 +6,7 @@ from typing import Final, Literal
 from handler.errors import RequestError
 
 LongReplies = Literal["boxes", "refuse"]
-"""What becomes of a reply that is too long: boxes without masks, or an error."""
+"""What becomes of a reply that is too long: boxes without masks and a smaller drawing, or an error."""
 
 TOO_LONG: Final = "reply_too_long"
 TRUNCATED_HEADER = "X-Detect-Truncated"  # for the formats that have no place to say it in

@@ -15,7 +15,7 @@ from handler.replies.limits import TOO_LONG, TRUNCATED_HEADER, LongReplies
 from handler.replies.page import PageFacts, page_with_answer
 from handler.replies.palette import beyond_palette
 from handler.replies.reply import Reply
-from handler.requests.options import Options
+from handler.requests.options import Options, PictureType
 
 
 class ReplyWriter:
@@ -40,7 +40,8 @@ class ReplyWriter:
     def write(self, picture: Picture, found: Detections, options: Options) -> Reply:
         """The reply to one picture.
 
-        One that would be too long has no masks, and says so; without them, or if so set, it is an error instead.
+        One that would be too long has no masks, or is a smaller drawing, and says so; where that does not help, or if
+        so set, it is an error instead.
         """
         try:
             return self._write(picture, found, options)
@@ -70,10 +71,15 @@ class ReplyWriter:
         if options.format == "coco":
             return Reply(HTTPStatus.OK, detections_as_coco(found, options.image_id, most, options.masks))
         if options.format == "image":
-            body = drawn_picture(picture, found, names, options.picture_type, most)
-            return Reply(HTTPStatus.OK, body, options.picture_type)
+            return self._drawn(picture, found, options.picture_type)
         masks = options.masks if options.format == "json" else "rle"  # the page reads run lengths
         answer = detections_as_json(found, names, self._model, self._version, most, masks, left_out)
         if options.format == "html":
             return page_with_answer(self._page, answer, picture, options.selection.score_threshold, most)
         return Reply(HTTPStatus.OK, answer)
+
+    def _drawn(self, picture: Picture, found: Detections, picture_type: PictureType) -> Reply:
+        may_shrink = self._long_replies == "boxes"
+        body, shrunk = drawn_picture(picture, found, self._card.class_names, picture_type, self._max_bytes, may_shrink)
+        headers = {TRUNCATED_HEADER: "size"} if shrunk else {}
+        return Reply(HTTPStatus.OK, body, picture_type, headers, truncated=shrunk)

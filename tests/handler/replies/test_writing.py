@@ -211,7 +211,23 @@ def test_where_so_set_a_reply_that_is_too_long_is_refused() -> None:
     assert (refused.status, error_of(refused.body)["code"]) == (413, "reply_too_long")
 
 
-def test_a_drawn_picture_that_is_too_long_is_refused() -> None:
+NOISE = Picture(np.random.default_rng(1).integers(0, 256, (300, 400, 3), dtype=np.uint8), 300, 400)
+
+
+@pytest.mark.parametrize("picture_type", ["image/png", "image/jpeg"])
+def test_a_drawn_picture_that_is_too_long_is_made_smaller_and_says_so(picture_type: str) -> None:
+    found = made_up(300, 400, 2)
+    whole = write(found, picture=NOISE, format="image", picture_type=picture_type)
+    exact = write(found, len(whole.body), picture=NOISE, format="image", picture_type=picture_type)
+    assert (exact.body, exact.headers, exact.truncated) == (whole.body, {}, False)
+    short = write(found, len(whole.body) - 1, picture=NOISE, format="image", picture_type=picture_type)
+    assert drawn(short).shape == (150, 200, 3)
+    assert (short.headers, short.truncated) == ({"X-Detect-Truncated": "size"}, True)
+    refused = write(found, len(whole.body) - 1, "refuse", NOISE, format="image", picture_type=picture_type)
+    assert (refused.status, error_of(refused.body)["code"]) == (413, "reply_too_long")
+
+
+def test_a_drawn_picture_that_is_too_long_at_any_size_is_refused() -> None:
     refused = write(made_up(60, 90, 2), 100, format="image")
     assert (refused.status, error_of(refused.body)["code"]) == (413, "reply_too_long")
     assert "image/jpeg" in error_of(refused.body)["hint"]
