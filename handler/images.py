@@ -15,6 +15,7 @@ from torch import Tensor
 
 from handler.canvas import Size
 from handler.colour import to_rgb
+from handler.costly_files import costly_kind
 from handler.errors import Code, RequestError
 from handler.file_kinds import CAMERA_RAW, FileKind, file_kind, picture_format
 
@@ -160,6 +161,8 @@ def _open(data: bytes | bytearray, max_pixels: int) -> Image.Image:
     check_size(image.height, image.width, max_pixels)
     if isinstance(image, TiffImagePlugin.TiffImageFile) and _is_camera_raw(data, image):
         raise _another_kind(CAMERA_RAW)
+    if kind := costly_kind(data, image):
+        raise _another_kind(kind)
     return image
 
 

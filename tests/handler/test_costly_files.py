@@ -1,0 +1,65 @@
+"""Small files that would keep a worker busy for minutes: refused by name, and their harmless relatives are not."""
+
+import struct
+import zlib
+
+import pytest
+from PIL import Image
+
+from handler.costly_files import MOST_COMMENTS, MOST_SCANS
+from handler.images import BadImageError, decode_image
+from tests.handler.pictures import encoded, noise
+
+LIMIT = 1_000_000
+PROGRESSIVE = encoded(Image.fromarray(noise()), "JPEG", progressive=True)
+SCAN = PROGRESSIVE[PROGRESSIVE.rindex(b"\xff\xda") : -2]  # a refinement, so it may be said again and again
+
+
+def with_scans(count: int) -> bytes:
+    return PROGRESSIVE[:-2] + SCAN * (count - PROGRESSIVE.count(b"\xff\xda")) + b"\xff\xd9"
+
+
+def plain(comments: int) -> bytes:
+    return b"P2 2 2 255\n" + b"#\n" * comments + b"1 2 3 4\n"
+
+
+def tiled(width: int, height: int, tile: int) -> bytes:
+    """A grey TIFF with one tile, of which the first rows are there."""
+    data = zlib.compress(bytes(tile * tile))
+    tags = {256: width, 257: height, 258: 8, 259: 8, 262: 1, 277: 1, 322: tile, 323: tile, 324: 400, 325: len(data)}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    return (b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries).ljust(400, b"\0") + data
+
+
+COSTLY = {
+    "scans": (with_scans(MOST_SCANS + 1), "scans"),
+    "scans after restarts and comments": (
+        with_scans(MOST_SCANS + 1).replace(SCAN * 2, SCAN + b"\xff\xd0\xff\xfe\0\4\xff\xd9" + SCAN, 1),
+        "scans",
+    ),
+    "comments": (plain(MOST_COMMENTS + 1), "comments"),
+    "tiles": (tiled(8, 8, 4112), "tiles"),
+}
+
+
+@pytest.mark.parametrize(("data", "named"), COSTLY.values(), ids=COSTLY.keys())
+def test_files_made_to_be_slow_are_refused(data: bytes, named: str) -> None:
+    with pytest.raises(BadImageError) as raised:
+        decode_image(data, LIMIT)
+    assert (raised.value.status, raised.value.code) == (415, "unsupported_media_type")
+    assert named in raised.value.message
+
+
+HARMLESS = {
+    "as many scans as may be": with_scans(MOST_SCANS),
+    "a video behind the picture": PROGRESSIVE + b"\xff\xda" * 10_000,
+    "thumbnails beside it": PROGRESSIVE[:2] + b"\xff\xe2\x4e\x22" + b"\xff\xda" * 10_000 + PROGRESSIVE[2:],
+    "as many comments as may be": plain(MOST_COMMENTS),
+    "# as a grey value": b"P5 50 50 255\n" + b"#" * 2500,
+    "a tile larger than the picture": tiled(8, 8, 4096),
+}
+
+
+@pytest.mark.parametrize("data", HARMLESS.values(), ids=HARMLESS.keys())
+def test_files_of_the_same_kind_are_decoded(data: bytes) -> None:
+    assert decode_image(data, LIMIT).numel()
