@@ -3,6 +3,7 @@
 The worker answers a batch at a time, and TorchServe ends one that takes longer than ``responseTimeout``.
 """
 
+import io
 import re
 
 from PIL import Image, JpegImagePlugin, PpmImagePlugin, TiffImagePlugin
@@ -12,11 +13,32 @@ from handler.file_kinds import FileKind
 MOST_SCANS = 100  # cameras and encoders make at most a dozen; each one walks over all pixels
 MOST_COMMENTS = 1_000  # Pillow copies a megabyte for each
 MOST_TILE_PIXELS = 4096 * 4096
+MOST_READS = 500_000  # a PNG of 33 MB in chunks of a kilobyte is read in a quarter of them
 
 _TILE_WIDTH, _TILE_LENGTH = 322, 323  # TIFF tags
 _MARKER = re.compile(rb"\xff([^\x00\xff])", re.DOTALL)  # a zero follows where an 0xff is data
 _ALONE = {0x01, *range(0xD0, 0xD8)}  # markers that no length follows
 _END, _SCAN = 0xD9, 0xDA
+
+
+class PartsCounted(io.BytesIO):
+    """A file of many tiny parts, for each of which Pillow runs Python: millions take as long as a batch may."""
+
+    def __init__(self, data: bytes | bytearray) -> None:
+        super().__init__(data)
+        self._left = None if data[:2] == b"BM" else MOST_READS  # a BMP with run lengths is read byte by byte
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """As ever.
+
+        Raises:
+            OSError: It was read too often.
+        """
+        if self._left is not None:
+            self._left -= 1
+            if self._left < 0:
+                raise OSError("it has too many parts")
+        return super().read(size)
 
 
 def costly_kind(data: bytes | bytearray, image: Image.Image) -> FileKind | None:
