@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from handler.errors import RequestError
+from handler.errors import RequestError, out_of_memory
 from handler.replies.kserve import Envelopes
 from handler.requests.asked import Ask, Asked, Asker, Source, refuse_page
 from handler.requests.base64_picture import KEYS, bad_json, decode_base64, picture_in
@@ -60,6 +60,8 @@ class KServeReader:
             asks: Sequence[Ask | RequestError] = self._asks(body, asker)
         except RequestError as error:
             asks = [error]
+        except MemoryError:
+            asks = [out_of_memory("this request")]
         return Asked(asks, self._envelopes.v2(request_id))
 
     def _asks(self, body: Mapping[str, Any], asker: Asker) -> list[Ask | RequestError]:
