@@ -1,6 +1,5 @@
 """The bytes of one request to the pixels of one picture."""
 
-import io
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from handler.canvas import Size
 from handler.colour import to_rgb
+from handler.costly_files import PartsCounted, costly_kind
 from handler.errors import Code, RequestError
 from handler.file_kinds import CAMERA_RAW, FileKind, file_kind, picture_format
 
@@ -150,7 +150,7 @@ def pillow_guarded(max_pixels: int) -> Iterator[None]:
 
 def _open(data: bytes | bytearray, max_pixels: int) -> Image.Image:
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = Image.open(PartsCounted(data), formats=FORMATS)
     except Image.DecompressionBombError as error:  # raised above twice the limit
         raise _too_many_pixels(f"more than {2 * max_pixels:,}", max_pixels) from error
     except MemoryError:
@@ -160,6 +160,8 @@ def _open(data: bytes | bytearray, max_pixels: int) -> Image.Image:
     check_size(image.height, image.width, max_pixels)
     if isinstance(image, TiffImagePlugin.TiffImageFile) and _is_camera_raw(data, image):
         raise _another_kind(CAMERA_RAW)
+    if kind := costly_kind(data, image):
+        raise _another_kind(kind)
     return image
 
 

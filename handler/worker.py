@@ -105,7 +105,7 @@ class Worker:
     def _answer(self, requests: Sequence[Incoming], observe: Observe) -> list[Reply]:
         with timed(observe, "maskrcnn_decode_seconds"):
             asked = [self._reader.read(request) for request in requests]
-            works = self._decoded([ask for each in asked for ask in self._fitting(each.asks)])
+            works = self._decoded([self._fitting(each.asks) for each in asked])
         results = self._results(works, observe)
         with timed(observe, "maskrcnn_reply_seconds"):
             pages = [self._reply(work, result) for work, result in zip(works, results, strict=True)]
@@ -123,9 +123,11 @@ class Worker:
         beyond = too_many_pixels_together(self.detector.settings.max_pixels)
         return [next(left, beyond) if isinstance(each, Ask) else each for each in asks]
 
-    def _decoded(self, asks: Sequence[Ask | RequestError]) -> "list[_Work | RequestError]":
-        decoded = iter(self._decoder.decode([ask.picture for ask in asks if isinstance(ask, Ask)]))
-        return [_work(ask, next(decoded)) if isinstance(ask, Ask) else ask for ask in asks]
+    def _decoded(self, requests: Sequence[Sequence[Ask | RequestError]]) -> "list[_Work | RequestError]":
+        asks = [(number, ask) for number, each in enumerate(requests) for ask in each]
+        bodies = [(number, ask.picture) for number, ask in asks if isinstance(ask, Ask)]
+        decoded = iter(self._decoder.decode([body for _, body in bodies], [number for number, _ in bodies]))
+        return [_work(ask, next(decoded)) if isinstance(ask, Ask) else ask for _, ask in asks]
 
     def _results(
         self, works: "Sequence[_Work | RequestError]", observe: Observe

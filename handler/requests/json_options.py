@@ -8,6 +8,7 @@ from handler.requests.options import Given
 from handler.requests.values import shown
 
 PARAMETERS = "parameters"
+MOST_KEYS = 100  # of one object: there are ten names, and each key costs more than the bytes that it came in
 
 
 def options_in(holder: Mapping[str, Any], place: str, others: Iterable[str]) -> dict[str, Given]:
@@ -19,11 +20,14 @@ def options_in(holder: Mapping[str, Any], place: str, others: Iterable[str]) -> 
         others: Keys that are no options.
 
     Raises:
-        RequestError: ``parameters`` is no object.
+        RequestError: ``parameters`` is no object, or one of the two has too many keys.
     """
     parameters = holder.get(PARAMETERS)
     if not isinstance(parameters, Mapping | None):
         raise bad_json(f"{place}.{PARAMETERS} must be an object, got {shown(parameters)}", "options: name and value")
+    for count, where in ((len(holder), place), (len(parameters or {}), f"{place}.{PARAMETERS}")):
+        if count > MOST_KEYS:
+            raise bad_json(f"{where} must have at most {MOST_KEYS} keys, got {count:,}", "options: name and value")
     beside = {name: value for name, value in holder.items() if name not in (*others, PARAMETERS)}
     return _given(parameters or {}, f"{place}.{PARAMETERS}") | _given(beside, place)
 

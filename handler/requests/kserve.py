@@ -1,13 +1,15 @@
 """Requests as KServe defines them: v1 with ``instances``, v2 (the Open Inference Protocol) with ``inputs``."""
 
+import math
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from handler.errors import RequestError
+from handler.errors import RequestError, out_of_memory
 from handler.replies.kserve import Envelopes
 from handler.requests.asked import Ask, Asked, Asker, Source, refuse_page
 from handler.requests.base64_picture import KEYS, bad_json, decode_base64, picture_in
+from handler.requests.classes import MOST_CLASSES
 from handler.requests.json_options import options_in
 from handler.requests.options import Given
 from handler.requests.tensors import Tensor, bad_tensor
@@ -58,6 +60,8 @@ class KServeReader:
             asks: Sequence[Ask | RequestError] = self._asks(body, asker)
         except RequestError as error:
             asks = [error]
+        except MemoryError:
+            asks = [out_of_memory("this request")]
         return Asked(asks, self._envelopes.v2(request_id))
 
     def _asks(self, body: Mapping[str, Any], asker: Asker) -> list[Ask | RequestError]:
@@ -78,7 +82,8 @@ class KServeReader:
 
     def _pictures(self, tensor: Tensor, before: int) -> Sequence[Source | RequestError]:
         """The pictures of one tensor, after the count that its shape claims was checked."""
-        claimed = 1 if tensor.datatype == "UINT8" and len(tensor.shape) == 3 else tensor.shape[0]
+        by_pixels = tensor.shape[:1] if len(tensor.shape) == 4 else ()
+        claimed = math.prod(by_pixels if tensor.datatype == "UINT8" else tensor.shape)
         _check_count(before + claimed, "inputs")
         return tensor.pictures(self._max_pixels)
 
@@ -129,6 +134,8 @@ def _request_id(value: Any) -> str:
 def _option(tensor: Tensor) -> Given:
     """An option as an input of its name, for gRPC, where TorchServe drops parameters; BYTES are base64 as ever."""
     values = list(tensor.values())
+    if len(values) > MOST_CLASSES:  # the only option that takes several
+        raise bad_tensor(f"{tensor.place}.data must have at most {MOST_CLASSES:,} values, got {len(values):,}")
     if tensor.datatype == "BYTES":
         values = [decode_base64(each, tensor.place).decode(errors="replace") for each in values]
     return Given(values[0] if len(values) == 1 else values, f"{tensor.place} {tensor.name}")

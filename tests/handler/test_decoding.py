@@ -3,6 +3,7 @@
 import io
 import threading
 import warnings
+from itertools import count
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from handler import decoding
 from handler.canvas import Size
 from handler.decoding import Decoder
 from handler.errors import RequestError
-from handler.images import Picture, decode_image
+from handler.images import BadImageError, Picture, decode_image
 from tests.handler.pictures import encoded, noise, png_header
 
 LIMIT = 1_000_000
@@ -147,3 +148,16 @@ def test_pixels_that_came_as_they_are_keep_the_limits_too(shape: tuple[int, int,
     (refused,) = Decoder(limit, 1).decode([np.zeros(shape, dtype=np.uint8)])
     assert isinstance(refused, RequestError)
     assert refused.code == code
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_request_that_takes_too_long_gets_no_more_pictures(monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
+    clock = count(step=decoding.MOST_SECONDS + 1)
+    monkeypatch.setattr(decoding, "perf_counter", lambda: next(clock))
+    bodies = [encoded(Image.fromarray(noise()), "PNG")] * 8
+    slow, quick = [7] * 6, [8, 9]
+    results = Decoder(LIMIT, threads).decode(bodies, slow + quick)
+    assert isinstance(results[0], Picture)
+    refused = results[threads:6]
+    assert {each.code for each in refused if isinstance(each, BadImageError)} == {"too_many_pixels"}
+    assert all(isinstance(each, Picture) for each in results[6:])

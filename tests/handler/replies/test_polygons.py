@@ -5,7 +5,8 @@ import pytest
 from numpy.typing import NDArray
 from pycocotools import mask as coco
 
-from handler.replies.polygons import polygons_of
+from handler.errors import RequestError
+from handler.replies.polygons import MOST_CHARACTERS, polygons_of
 
 Plane = NDArray[np.bool_]
 RNG = np.random.default_rng(11)
@@ -83,3 +84,10 @@ def test_pycocotools_paints_every_mask_back_to_the_pixel(masks: list[Plane]) -> 
 
 def test_no_masks() -> None:
     assert polygons_of([], 5, 7) == []
+
+
+def test_masks_that_would_take_minutes_are_refused() -> None:
+    noisy = "1" * (MOST_CHARACTERS // 10 + 1)
+    with pytest.raises(RequestError, match="too long for polygons") as raised:
+        polygons_of([noisy] * 10, 1, 5_000_000)
+    assert (raised.value.code, raised.value.status) == ("reply_too_long", 413)
