@@ -41,10 +41,10 @@ class Proxy:
     folder: Path
 
     def ask(
-        self, path: str, body: bytes | None = None, headers: dict[str, str] = LOGIN
+        self, path: str, body: bytes | None = None, headers: dict[str, str] = LOGIN, method: str | None = None
     ) -> tuple[int, bytes, dict[str, str]]:
         request = urllib.request.Request(
-            self.url + path, body, {"Content-Type": "image/jpeg", "Connection": "close"} | headers
+            self.url + path, body, {"Content-Type": "image/jpeg", "Connection": "close"} | headers, method=method
         )
         trusted = ssl.create_default_context(cafile=str(self.folder / "cert.pem"))
         try:
@@ -188,6 +188,14 @@ def test_errors_of_the_handler_pass_as_they_are(proxy: Proxy, server: TorchServe
     assert (status, body) == server.predict(MODEL, b"text")
     assert headers["X-Detect-Error"] == json.loads(body)["error"]["code"]
     assert "Retry-After" not in headers
+
+
+def test_a_file_may_be_put_as_curl_t_does_and_nothing_deleted(proxy: Proxy, server: TorchServe) -> None:
+    path, picture = f"/predictions/{MODEL}", PICTURES[0].read_bytes()
+    assert proxy.ask(path, picture, method="PUT")[:2] == server.predict(MODEL, picture)
+    for method in ("DELETE", "OPTIONS", "PATCH"):
+        status, body, _ = proxy.ask(path, b"x", method=method)
+        assert (status, json.loads(body)["error"]["code"]) == (405, "bad_request")
 
 
 def test_errors_of_torchserve_get_the_same_form(proxy: Proxy) -> None:
