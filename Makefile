@@ -14,7 +14,8 @@ MODEL_FILE   = $(if $(wildcard $(CHECKPOINT)/.),,$(or $(wildcard $(CHECKPOINT)),
 # model's, or the demo.
 NAME        := $(or $(if $(MODEL_FILE),$(basename $(notdir $(CHECKPOINT))),$(notdir $(CHECKPOINT))),demo)
 STORE       ?= model_store
-PORT        ?= 8080
+# Without one: that of the server that runs, or 8080.
+PORT        ?=
 IMAGE       ?= demo/pictures/shapes_02.jpg
 PREDICTIONS ?= build/predictions
 # Nor these: of a model that is exported again, and of `make scale`.
@@ -52,8 +53,9 @@ $(INSTALLED): requirements.txt requirements-dev.txt requirements-java.txt server
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
 	  || { echo "error: $(PYTHON) must be Python 3.11, 3.12 or 3.13; choose one with PYTHON=python3.12"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -r requirements.txt -r requirements-dev.txt
-	@$(PY) -m server.java >/dev/null 2>&1 || $(PY) -m pip install --quiet -r requirements-java.txt
+	@echo "fetching PyTorch, TorchServe and what else is needed into $(VENV): a few minutes, without another word"
+	$(PY) -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -r requirements.txt -r requirements-dev.txt
+	@$(PY) -m server.java >/dev/null 2>&1 || $(PY) -m pip install --quiet --disable-pip-version-check -r requirements-java.txt
 	@touch $@
 
 include ops/build.mk
@@ -81,14 +83,14 @@ $(MAR):
 endif
 
 serve: $(MAR) ## Start TorchServe on NAME (default: demo), wait until it answers, send it IMAGE
-	@$(PY) -m server start $(MAR) --name $(NAME) --port $(PORT)
+	@$(PY) -m server start $(MAR) --name $(NAME) $(if $(PORT),--port $(PORT))
 	@$(MAKE) predict
 
 stop: ## Stop that TorchServe
 	@$(PY) -m server stop
 
 predict: ## Send IMAGE="... ..." (pictures, folders), print the detections, write the pictures with masks (THRESHOLD=)
-	@$(PY) -m server predict --name $(NAME) -- $(IMAGE) --out $(PREDICTIONS) $(if $(THRESHOLD),--threshold $(THRESHOLD))
+	@$(PY) -m server predict --name $(NAME) -- $(or $(IMAGE),$(error predict needs IMAGE="...": pictures or folders)) --out $(PREDICTIONS) $(if $(THRESHOLD),--threshold $(THRESHOLD))
 
 ready: ## Whether all workers are up and a picture is answered (exit code 0)
 	@$(PY) -m server ready --name $(NAME)

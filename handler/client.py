@@ -92,19 +92,26 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _from_one(text: str) -> int:
-    if (number := int(text)) < 1:
-        raise ValueError
-    return number
+    return _integer(text, 1)
 
 
 def _from_zero(text: str) -> int:
-    return _from_one(str(int(text) + 1)) - 1
+    return _integer(text, 0)
+
+
+def _integer(text: str, least: int) -> int:
+    if not text.isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"must be an integer from {least} on, got {text}")
+    return int(text)
 
 
 def _seconds(text: str) -> float:
-    if not 0 < (number := float(text)) <= 1e6:  # not a number fails too
-        raise ValueError
-    return number
+    try:
+        if 0 < (number := float(text)) <= 1e6:  # not a number is not
+            return number
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"must be a number of seconds above 0, got {text}")
 
 
 def _asker(options: argparse.Namespace) -> Asker:
@@ -162,7 +169,7 @@ def _show(outcome: Outcome, as_json: bool) -> bool:
     """Print one outcome; false if the picture was not answered as asked."""
     path, reply = outcome.path, outcome.reply
     if outcome.refusal is not None:
-        print(f"error: {path}: {outcome.refusal}", file=sys.stderr)
+        _say(f"error: {path}: {outcome.refusal}")
     if as_json:
         line = {"error": outcome.refusal} if reply is None else reply
         print(json.dumps({"file": str(path)} | line, separators=(",", ":")))
@@ -171,8 +178,14 @@ def _show(outcome: Outcome, as_json: bool) -> bool:
         print(f"{path}: {size['width']} x {size['height']}, {count} detection{'s' if count != 1 else ''}")
         print(table(reply["detections"]))
     if outcome.drawing:
-        print(f"drawn: {outcome.drawing}", file=sys.stderr)
+        _say(f"drawn: {outcome.drawing}")
     return outcome.refusal is None
+
+
+def _say(text: str) -> None:
+    """A line on stderr, after what was printed before it where both go to one file or pipe."""
+    sys.stdout.flush()
+    print(text, file=sys.stderr)
 
 
 if __name__ == "__main__":

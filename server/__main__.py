@@ -4,12 +4,13 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import astuple
 from pathlib import Path
 
 from server import proxy_token, tokens
 from server.addresses import Addresses
 from server.management import Management
-from server.torchserve import ServerError, TorchServe, fingerprint_of, start
+from server.torchserve import ServerError, TorchServe, fingerprint_of, refuse_taken, start
 
 ROOT = Path(__file__).resolve().parent.parent
 HOME = ROOT / "build" / "server"
@@ -19,14 +20,15 @@ CONFIG = ROOT / "config.properties"
 def start_command(arguments: argparse.Namespace) -> None:
     """Serve one archive and return when it answers; nothing is restarted that runs and has not changed."""
     archives = {arguments.name: arguments.archive.resolve()}
-    addresses = arguments.port
     server = TorchServe.load(HOME)
+    addresses = arguments.port or (server.addresses if server else Addresses())
     if server and server.fingerprint != fingerprint_of(CONFIG, archives, addresses):
-        print("The archive or the configuration changed: stopping the server that runs")
+        refuse_taken([port for port in addresses.taken() if port not in astuple(server.addresses)])
+        print("The archive, the port or the configuration changed: stopping the server that runs", flush=True)
         server.stop()
         server = None
     if server is None:
-        print(f"Starting TorchServe, its log is {HOME.relative_to(ROOT) / 'torchserve.log'}")
+        print(f"Starting TorchServe, its log is {HOME.relative_to(ROOT) / 'torchserve.log'}", flush=True)
         server = start(HOME, archives, CONFIG, addresses)
     waited = server.wait_until_ready(arguments.name)
     print(f"{server.addresses.inference_url}/predictions/{arguments.name} answers (after {waited:.1f} s)")
@@ -44,6 +46,18 @@ def running_server() -> TorchServe:
     return server
 
 
+def server_of(name: str) -> TorchServe:
+    """The server of this checkout, which has that model.
+
+    Raises:
+        ServerError: None runs, or it has no such model.
+    """
+    server = running_server()
+    if (models := server.models()) and name not in models:
+        raise ServerError(f"the server has no model {name}; name one that it has: NAME={' or NAME='.join(models)}")
+    return server
+
+
 def stop_command(_: argparse.Namespace) -> None:
     """Stop the server, if one runs."""
     server = TorchServe.load(HOME)
@@ -54,18 +68,20 @@ def stop_command(_: argparse.Namespace) -> None:
 
 def ready_command(arguments: argparse.Namespace) -> None:
     """Exit with 0 only if the workers are up and a prediction is answered."""
+    server = server_of(arguments.name)
     try:
-        ready = running_server().is_ready(arguments.name, timeout=arguments.timeout)
+        ready = server.is_ready(arguments.name, timeout=arguments.timeout)
     except TimeoutError:
         raise ServerError(f"{arguments.name} did not answer within {arguments.timeout:g} s") from None
     if not ready:
-        raise ServerError(f"{arguments.name} is not ready")
+        states = ", ".join(worker["status"] for worker in server.workers(arguments.name))
+        raise ServerError(f"{arguments.name} is not ready (workers: {states or 'none'})")
     print("ready")
 
 
 def predict_command(arguments: argparse.Namespace) -> None:
     """Become ``python -m handler.client`` with the address and the key file of the server."""
-    server = running_server()
+    server = server_of(arguments.name)
     tokens.headers(server.home, "inference", server.addresses.management_url, proxy_token.SPARE_SECONDS)
     key_file = server.home / tokens.FILE_NAME
     token = ["--token-file", str(key_file)] if key_file.is_file() else []
@@ -76,7 +92,7 @@ def predict_command(arguments: argparse.Namespace) -> None:
 
 def versions_command(arguments: argparse.Namespace) -> None:
     """List the versions of the model that are registered."""
-    for version in Management(running_server(), arguments.name).versions():
+    for version in Management(server_of(arguments.name), arguments.name).versions():
         print(version)
 
 
@@ -88,19 +104,19 @@ def register_command(arguments: argparse.Namespace) -> None:
 
 def scale_command(arguments: argparse.Namespace) -> None:
     """Start or end workers, and wait until all answer."""
-    Management(running_server(), arguments.name).scale(arguments.workers, arguments.version)
+    Management(server_of(arguments.name), arguments.name).scale(arguments.workers, arguments.version)
     print(f"{arguments.name} has {arguments.workers} workers")
 
 
 def rollback_command(arguments: argparse.Namespace) -> None:
     """Make a version that is still registered the default again, if it answers."""
-    Management(running_server(), arguments.name).make_default(arguments.version)
+    Management(server_of(arguments.name), arguments.name).make_default(arguments.version)
     print(f"version {arguments.version} of {arguments.name} is the default now")
 
 
 def unregister_command(arguments: argparse.Namespace) -> None:
     """Take a version away once it has answered all that it was asked."""
-    Management(running_server(), arguments.name).unregister(arguments.version, arguments.timeout)
+    Management(server_of(arguments.name), arguments.name).unregister(arguments.version, arguments.timeout)
     print(f"version {arguments.version} of {arguments.name} is gone")
 
 
@@ -131,7 +147,8 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(required=True)
     start_ = _named(commands, "start", start_command)
     start_.add_argument("archive", type=Path, help="the .mar to serve")
-    start_.add_argument("--port", type=_addresses, default=Addresses(), help="of the inference API; the others follow")
+    ports = "of the inference API, the others follow (default: that of the server that runs, or 8080)"
+    start_.add_argument("--port", type=_addresses, help=ports)
     commands.add_parser("stop", help=stop_command.__doc__).set_defaults(run=stop_command)
     _named(commands, "url", url_command)
     ready = _named(commands, "ready", ready_command)
@@ -174,6 +191,8 @@ def _named(
 
 
 def _addresses(port: str) -> Addresses:
+    if not port.isdecimal():
+        raise argparse.ArgumentTypeError(f"the port must be a number, got {port}")
     try:
         return Addresses.from_port(int(port))
     except ValueError as error:

@@ -5,6 +5,7 @@ lets nothing through but pictures and the page: no other path, nothing that anot
 """
 
 import argparse
+import errno
 import json
 import re
 import sys
@@ -17,7 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from server import tokens
-from server.__main__ import running_server
+from server.__main__ import server_of
 from server.addresses import HOST
 from server.torchserve import ServerError, TorchServe
 
@@ -46,17 +47,19 @@ class PageProxy(ThreadingHTTPServer):
 
     daemon_threads = True  # Ctrl-C does not wait for a browser
 
-    def __init__(self, torchserve: TorchServe, port: int = 0) -> None:
+    def __init__(self, torchserve: TorchServe, port: int = 0, start: str = "") -> None:
         """Listen on the loopback interface.
 
         Args:
             torchserve: Where to forward to.
             port: 0: a free one.
+            start: Path of the page, where a browser is sent that asks for none.
 
         Raises:
             OSError: The port is taken.
         """
         super().__init__((HOST, port), _Forwarding)
+        self.start = start
         self.torchserve, self.max_bytes = torchserve, _max_request_size(torchserve.home)
         self.hosts = {f"{name}:{self.server_port}" for name in (HOST, "localhost")}
         self._renewing = threading.Lock()
@@ -88,6 +91,9 @@ class _Forwarding(BaseHTTPRequestHandler):
         try:
             self._check_sender()
             body = self._body()
+            if self.command == "GET" and self.path == "/" and self.server.start:
+                self._answer(HTTPStatus.FOUND, {"Location": self.server.start}, b"")
+                return
             self._check_path()
             self._forward(body)
         except RefusedError as refusal:
@@ -207,8 +213,9 @@ def serve(torchserve: TorchServe, name: str, port: int, browser: bool) -> None:
     if not (torchserve.home / tokens.FILE_NAME).is_file():
         show(f"{torchserve.addresses.inference_url}/predictions/{name}", browser)
         return
-    with PageProxy(torchserve, port) as proxy:
-        show(f"http://{HOST}:{proxy.server_port}/predictions/{name}", browser)
+    page = f"/predictions/{name}"
+    with PageProxy(torchserve, port, page) as proxy:
+        show(f"http://{HOST}:{proxy.server_port}{page}", browser)
         print("Ctrl-C ends it", flush=True)
         try:
             proxy.serve_forever()
@@ -224,9 +231,11 @@ def main() -> int:
     parser.add_argument("--no-browser", action="store_true", help="print the address only")
     arguments = parser.parse_args()
     try:
-        serve(running_server(), arguments.name, arguments.port, not arguments.no_browser)
+        serve(server_of(arguments.name), arguments.name, arguments.port, not arguments.no_browser)
     except (ServerError, OSError, OverflowError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+        said = f"port {arguments.port} is taken; choose another with PAGE_PORT=, or none" if taken else error
+        print(f"error: {said}", file=sys.stderr)
         return 2
     return 0
 

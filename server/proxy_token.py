@@ -63,5 +63,8 @@ def keep_supplied(server: TorchServe, file: Path, pid_file: Path | None, said: C
 def _reload(pid_file: Path) -> None:
     try:
         os.kill(int(pid_file.read_text()), signal.SIGHUP)
+    except FileNotFoundError:
+        hint = "if nginx does not run yet, start it: it reads the token then"
+        raise ServerError(f"nginx was not told of its new token: there is no {pid_file}; {hint}") from None
     except (OSError, ValueError) as error:
         raise ServerError(f"nginx was not told of its new token: {pid_file}: {error}") from None

@@ -85,6 +85,14 @@ class TorchServe:
         except psutil.NoSuchProcess:
             return False
 
+    def models(self) -> list[str]:
+        """Names of the models that are registered; none where the server does not tell."""
+        try:
+            status, body = self.request("management", "/models?limit=1000")
+        except URLError:  # the port is not open yet
+            return []
+        return [each["modelName"] for each in json.loads(body)["models"]] if status == 200 else []
+
     def workers(self, model: str, version: str | None = None) -> list[dict[str, Any]]:
         """The workers of ``model`` as the management API lists them; none where it is not registered."""
         try:
@@ -231,8 +239,7 @@ def start(home: Path, archives: dict[str, Path], config: Path, addresses: Addres
             raise ServerError(f"{archive} is missing; make it with `make mar`")
     if len(stores) != 1:
         raise ServerError(f"archives must lie in one model store, got {sorted(map(str, stores))}")
-    if taken := addresses.taken():
-        raise ServerError(f"port {taken[0]} is taken by another process; choose others with PORT=...")
+    refuse_taken(addresses.taken())
     home.mkdir(parents=True, exist_ok=True)
     home = home.resolve()
     own_config = home / "config.properties"
@@ -255,6 +262,19 @@ def start(home: Path, archives: dict[str, Path], config: Path, addresses: Addres
     )
     server.save()
     return server
+
+
+def refuse_taken(ports: list[int]) -> None:
+    """Refuse to start where another process listens.
+
+    Args:
+        ports: Those of ours that are taken.
+
+    Raises:
+        ServerError: There are some.
+    """
+    if ports:
+        raise ServerError(f"port {ports[0]} is taken by another process; choose others with PORT=...")
 
 
 def _folder_for_sockets() -> str:

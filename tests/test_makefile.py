@@ -73,6 +73,19 @@ def test_a_version_is_a_file_of_its_own() -> None:
     assert "-m server scale 3 --name demo" in make("--dry-run", "scale", "WORKERS=3").stdout
 
 
+def test_a_port_is_chosen_only_where_one_is_given() -> None:
+    environment_of_none = make("--dry-run", "serve", "PORT=").stdout
+    assert "-m server start model_store/demo.mar --name demo" in environment_of_none
+    assert "--port" not in environment_of_none
+    assert "--name demo --port 9080" in make("--dry-run", "serve", "PORT=9080").stdout
+
+
+def test_predict_needs_a_picture() -> None:
+    done = make("predict", "IMAGE=")
+    assert done.returncode == 2
+    assert 'predict needs IMAGE="..."' in done.stderr
+
+
 @pytest.mark.parametrize(
     ("target", "needed"), [("rollback", "VERSION"), ("unregister", "VERSION"), ("scale", "WORKERS")]
 )

@@ -40,8 +40,10 @@ def post(url: str, picture: bytes, headers: Mapping[str, str], timeout: float) -
 
     Raises:
         BusyError: The connection broke, or nothing came in time.
-        UnreachableError: Nobody listens there, or what does speaks no HTTP.
+        UnreachableError: It is no address, nobody listens there, or what does speaks no HTTP.
     """
+    if not url.lower().startswith(("http://", "https://")):
+        raise UnreachableError(f"the address must begin with http:// or https://, got {url}")
     bare, login = _without_login(url)
     try:
         request = urllib.request.Request(
@@ -70,6 +72,9 @@ def _failure(url: str, error: Exception, size: int) -> BusyError | UnreachableEr
         return BusyError(f"the connection broke off ({cause}), perhaps because {size:,} bytes are more than it takes")
     if isinstance(cause, TimeoutError):
         return BusyError("nothing came in time; give it more with --timeout")
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        hint = "where it is the server's own, name its file: SSL_CERT_FILE=cert.pem"
+        return UnreachableError(f"{url} has a certificate that is not trusted here ({cause.verify_message}); {hint}")
     if isinstance(cause, UnicodeError):
         return UnreachableError("an option has letters that a header cannot carry; name classes by their ids")
     return UnreachableError(f"{url} does not answer ({cause}); is the server up, and is this its address?")

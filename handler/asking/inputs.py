@@ -60,7 +60,9 @@ def read_picture(path: Path) -> bytes:
         if (size := path.stat().st_size) > LARGEST:
             raise RefusedError(f"the file has {size:,} bytes; no server takes more than {LARGEST:,}")
         return path.read_bytes()
-    except (OSError, ValueError, MemoryError) as error:
+    except OSError as error:  # its name stands before it, the number says nothing to people
+        raise RefusedError(error.strerror or str(error)) from None
+    except (ValueError, MemoryError) as error:
         raise RefusedError(str(error) or "the file is too large for the memory here") from None
 
 

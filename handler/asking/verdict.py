@@ -1,6 +1,7 @@
 """What an answer means: the reply, or which kind of failure it is."""
 
 import json
+import re
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -83,15 +84,24 @@ def _said(answer: Answer) -> tuple[str, str]:
         return said["type"], f"the server answered HTTP {answer.status}: {said['message']}{_hint(said['type'])}"
     except (ValueError, KeyError, TypeError):
         where = f" to {answer.headers['Location']}" if answer.headers.get("Location") else ""
-        return (
-            "",
-            f"the server answered HTTP {answer.status}{where}: {answer.body[:500].decode(errors='replace').strip()}",
-        )
+        return "", f"the server answered HTTP {answer.status}{where}: {_words(answer.body)}"
+
+
+def _words(body: bytes) -> str:
+    """What a page of HTML says, or any other text, in one line."""
+    text = re.sub(r"(?s)<(style|script|title)\b.*?</\1>|<[^>]*>", " ", body[:5000].decode(errors="replace"))
+    return " ".join(text.split())[:300]
+
+
+# What TorchServe says of itself, and what to do.
+_HINTS = {
+    "InvalidKeyException": "give the inference key, which lives an hour, with --token-file key_file.json",
+    "ModelNotFoundException": "the address must end with the name of a model that is served: /predictions/NAME",
+}
 
 
 def _hint(kind: str) -> str:
-    tokens = "; give the inference key, which lives an hour, with --token-file key_file.json"
-    return tokens if kind == "InvalidKeyException" else ""
+    return f"; {_HINTS[kind]}" if kind in _HINTS else ""
 
 
 def _wait(retry_after: str | None) -> float | None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from handler.file_kinds import file_kind
 from handler.images import Picture
 from handler.replies.page import page_with_answer
 from tests.browser.conftest import ADDRESS, FACTS, OpenWith, Tab
@@ -167,10 +168,14 @@ def by_torchserve(code: int, message: str) -> bytes:
     return json.dumps({"code": code, "type": "SomeException", "message": message}).encode()
 
 
+TEXT = file_kind(b"hello")
+assert TEXT
+AS_TEXT = f"{TEXT.hint}; read are PNG"  # as the handler says it to who writes a client
 IN_FULL = "That is not a picture\nIt is <b>no</b> picture\nSend one\nnot_an_image · HTTP 400"
 FAILURES = {
     "handler": (400, error("not_an_image", "it is <b>no</b> picture", "send one"), IN_FULL, False),
     "format": (415, error("heic", "HEIC is not read", "save it"), "Pictures of this format are not read", False),
+    "text": (415, error("text", "the body is text", AS_TEXT), "The file is text\nChoose a picture; read", False),
     "not loaded": (503, error("model_not_loaded", "no file", "read the log"), "The model could not be loaded", True),
     "queue": (503, by_torchserve(503, 'Model "demo" has no worker'), "The server is busy", True),
     "memory": (507, by_torchserve(507, "CUDA out of memory"), "The server has no memory left", True),

@@ -214,6 +214,8 @@ def test_an_empty_folder_and_what_is_no_file_are_refused(
     told = capsys.readouterr().err
     for text in ("empty: the folder has no pictures in it", "pipe: this is no file", "2,147,483,648 bytes"):
         assert text in told
+    assert main([server.url, "nowhere.jpg"]) == 1
+    assert capsys.readouterr().err == "error: nowhere.jpg: No such file or directory\n"
     assert server.bodies == [photo.read_bytes()]
 
 
@@ -286,7 +288,8 @@ ERRORS = {
     "not loaded": (503, error_reply(BadImageError("model_not_loaded", "no file", "see the log")).body, 2, "the log"),
     "too large for TorchServe": (413, b"", 1, "max_request_size"),
     "no token": (400, TOKEN, 2, "--token-file key_file.json"),
-    "no such model": (404, NO_MODEL, 2, "Model not found"),
+    "no such model": (404, NO_MODEL, 2, "Model not found: shapes; the address must end with the name of a model"),
+    "a page": (502, b"<html><title>Bad</title><h1>Bad\n Gateway</h1><hr>nginx", 1, "HTTP 502: Bad Gateway nginx\n"),
     "no login": (401, b"<html>", 2, "HTTP 401"),
     "not TorchServe": (200, b"<html>", 2, "is this its address?"),
     "not even an object": (200, b"3", 2, "is this its address?"),
@@ -386,12 +389,23 @@ def test_the_other_pictures_are_still_asked_for(server: Server, photo: Path, tmp
     assert len(server.bodies) == 1
 
 
-@pytest.mark.parametrize(
-    "url", ["http://127.0.0.1:1/predictions/shapes", "127.0.0.1:8080/predictions/shapes", "shapes"]
-)
-def test_a_server_that_is_not_there(photo: Path, capsys: pytest.CaptureFixture[str], url: str) -> None:
+def test_a_server_that_is_not_there(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    url = "http://127.0.0.1:1/predictions/shapes"
     assert main([url, str(photo)]) == 2
     assert f"{url} does not answer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8080/predictions/shapes", "shapes", "ftp://127.0.0.1/x"])
+def test_what_is_no_address_is_told(photo: Path, capsys: pytest.CaptureFixture[str], url: str) -> None:
+    assert main([url, str(photo)]) == 2
+    assert capsys.readouterr().err == f"error: the address must begin with http:// or https://, got {url}\n"
+
+
+def test_a_drawing_is_named_below_its_table_in_one_file_too(server: Server, photo: Path) -> None:
+    server.respond = drawn_or_reply
+    command = [sys.executable, "-m", "handler.client", server.url, str(photo), "--out", str(photo.parent / "out")]
+    both = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True)
+    assert both.stdout.splitlines()[-1].startswith("drawn: ")
 
 
 def test_a_server_that_goes_away_in_the_middle_is_waited_for(server: Server) -> None:
@@ -423,6 +437,9 @@ def test_ctrl_c_ends_at_once(server: Server, photo: Path) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["--jobs=0", "--retries=-1", "--timeout=nan", "--deadline=0", "--jobs=many"])
-def test_numbers_out_of_range_are_refused(photo: Path, wrong: str) -> None:
+def test_numbers_out_of_range_are_refused(photo: Path, capsys: pytest.CaptureFixture[str], wrong: str) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["http://127.0.0.1:1/", str(photo), wrong])
+    name, value = wrong.split("=")
+    assert f"argument {name}: must be " in (told := capsys.readouterr().err)
+    assert told.endswith(f", got {value}\n")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from server import proxy as module
 from server.addresses import HOST, Addresses
 from server.proxy import PageProxy, serve
 from server.torchserve import TorchServe
@@ -68,7 +69,7 @@ def torchserve_at(home: Path, port: int) -> TorchServe:
 
 @pytest.fixture
 def proxy(behind: Recorded, tmp_path: Path) -> Iterator[PageProxy]:
-    made = PageProxy(torchserve_at(tmp_path, behind.port))
+    made = PageProxy(torchserve_at(tmp_path, behind.port), start="/predictions/demo")
     thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield made
@@ -114,8 +115,8 @@ def test_the_servers_own_errors_come_through(proxy: PageProxy, behind: Recorded)
 @pytest.mark.parametrize(
     "path",
     [
-        "/",
         "/ping",
+        "/?x",
         "/models",
         "/token?type=inference",
         "/predictions/",
@@ -132,6 +133,22 @@ def test_no_other_path_is_forwarded(proxy: PageProxy, behind: Recorded, path: st
     request = f"GET {path} HTTP/1.1\r\nHost: {HOST}:{proxy.server_port}\r\n\r\n"
     assert raw(proxy, request.encode()).split()[1] in (b"404", b"400")
     assert behind.requests == []
+
+
+def test_who_asks_for_nothing_is_sent_to_the_page(proxy: PageProxy, behind: Recorded) -> None:
+    status, _, response = ask(proxy, "GET", "/")
+    assert (status, response.getheader("Location")) == (302, "/predictions/demo")
+    assert ask(proxy, "POST", "/", b"x")[0] == 404
+    assert behind.requests == []
+
+
+def test_a_port_that_is_taken_is_told(
+    proxy: PageProxy, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "server_of", lambda _: proxy.torchserve)
+    monkeypatch.setattr("sys.argv", ["proxy", "--name", "demo", "--port", str(proxy.server_port), "--no-browser"])
+    assert module.main() == 2
+    assert capsys.readouterr().err.startswith(f"error: port {proxy.server_port} is taken; ")
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "OPTIONS", "HEAD", "CONNECT"])
