@@ -20,6 +20,7 @@ from handler.canvas import Size, boxes_on_image, canvas_size, resized_size
 from handler.detections import unpack_masks
 from handler.model_card import ModelCard, Postprocessing, Preprocessing
 from handler.network import Network
+from handler.selection import default_selection
 from handler.settings import Settings
 from tests.export.golden_models import GOLDENS, Found, Recorded, View, imported, recorded
 
@@ -74,9 +75,17 @@ def placed_alone(image: Tensor, size: Size, rules: Preprocessing) -> Tensor:
     return network.place([image], torch.tensor([size]), canvas_size(*size, rules))[0]
 
 
-def network_of(model: Any, preprocessing: Preprocessing, card: Postprocessing) -> Network:
-    """The handler's network: a model with the rules of its card."""
-    return Network(model, ModelCard((), preprocessing, card), Settings())
+class UsualNetwork(Network):
+    """The handler's network with what is answered where nothing is asked."""
+
+    def __init__(self, model: Any, card: ModelCard) -> None:
+        super().__init__(model, card, Settings())
+        self.usual = default_selection(card, Settings())
+
+
+def network_of(model: Any, preprocessing: Preprocessing, card: Postprocessing) -> UsualNetwork:
+    """A model with the rules of its card."""
+    return UsualNetwork(model, ModelCard((), preprocessing, card))
 
 
 def _model(run: Recorded, rules: Conventions) -> MaskRCNN:
@@ -130,14 +139,15 @@ def _view_sizes(run: Recorded, number: int) -> Tensor:
     return torch.tensor([found.views[number].size for found in run.found])
 
 
-def _answers(network: Network, images: Tensor, tables: Tensor) -> tuple[Tensor, ...]:
+def _answers(network: UsualNetwork, images: Tensor, tables: Tensor) -> tuple[Tensor, ...]:
     """Boxes on the canvas (K, 4), scores, labels, masks, and counts (B): those that the handler would answer."""
     found = network.find(images, tables)
     rows, counts = found.valid.flatten().nonzero().flatten(), found.valid.sum(1)
     boxes, scores, labels = (
         each.flatten(0, 1).index_select(0, rows) for each in (found.boxes_on_canvas, found.scores, found.labels)
     )
-    return boxes, scores, labels, network.segment(found, rows, counts), counts
+    masks = network.segment(found, rows, counts) if network.usual.masks else torch.zeros(len(rows), 0, 0)
+    return boxes, scores, labels, masks, counts
 
 
 def _of_answers(run: Recorded, answers: tuple[Tensor, ...]) -> list[str]:
@@ -152,7 +162,7 @@ def _of_answers(run: Recorded, answers: tuple[Tensor, ...]) -> list[str]:
 
 
 def _of_views(
-    run: Recorded, number: int, network: Network, answers: tuple[Tensor, ...], sizes: Tensor, clip: bool
+    run: Recorded, number: int, network: UsualNetwork, answers: tuple[Tensor, ...], sizes: Tensor, clip: bool
 ) -> Iterator[str]:
     pictures = zip(*(part.split(answers[4].tolist()) for part in answers[:4]), sizes, run.found, strict=True)
     for boxes, _, labels, masks, size, expected in pictures:
@@ -167,7 +177,7 @@ def nearest(boxes: Tensor, labels: Tensor, expected: Found) -> Tensor:
     return apart.masked_fill(expected.labels[:, None] != labels, torch.inf).argmin(1)
 
 
-def compare_view(network: Network, masks: Tensor, boxes: Tensor, view: View, pixels: float) -> Iterator[str]:
+def compare_view(network: UsualNetwork, masks: Tensor, boxes: Tensor, view: View, pixels: float) -> Iterator[str]:
     """Boxes by their corners, masks by the pixels that are of one of the two only."""
     if not largest(boxes, view.boxes) <= pixels:
         yield f"boxes in pixels are {largest(boxes, view.boxes):.2g} apart"
@@ -178,10 +188,10 @@ def compare_view(network: Network, masks: Tensor, boxes: Tensor, view: View, pix
         yield f"{others.sum()} masks of {len(others)} are others in pixels of {view.size}"
 
 
-def planes_of(network: Network, masks: Tensor, boxes: Tensor, size: Size) -> NDArray[np.bool_]:
+def planes_of(network: UsualNetwork, masks: Tensor, boxes: Tensor, size: Size) -> NDArray[np.bool_]:
     """Masks (N, M, M) over their boxes -> (N, height, width), as a client decodes the handler's answer."""
-    halves = torch.full((len(boxes),), 0.5)
-    strings = unpack_masks(*network.encode(masks, boxes, torch.tensor([size]).expand(len(boxes), 2), halves))
+    thresholds = torch.full((len(boxes),), network.usual.mask_threshold)
+    strings = unpack_masks(*network.encode(masks, boxes, torch.tensor([size]).expand(len(boxes), 2), thresholds))
     planes = [coco.decode({"size": list(size), "counts": string}) for string in strings]
     return np.stack(planes).astype(bool) if planes else np.zeros((0, *size), bool)
 
