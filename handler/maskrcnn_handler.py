@@ -94,7 +94,7 @@ def _unavailable(failure: str, fields: dict[str, Any]) -> SimpleNamespace:
     reply: dict[str, Any] = {"error": error}
     if isinstance(body := fields.get("body"), dict) and "inputs" in body:  # without these, TorchServe's gRPC ends us
         output = {"name": "detections", "datatype": "BYTES", "shape": [1], "data": [json.dumps(reply)]}
-        reply |= {"model_name": "", "model_version": "", "id": str(body.get("id")), "outputs": [output]}
+        reply |= {"model_name": "", "model_version": "", "id": str(body.get("id") or ""), "outputs": [output]}
     return SimpleNamespace(
         status=HTTPStatus.SERVICE_UNAVAILABLE,
         body=json.dumps(reply).encode(),
