@@ -207,7 +207,7 @@ def test_a_body_is_refused_at_the_size_of_the_servers_limit(proxy: Proxy) -> Non
     (limit,) = re.findall(r"(?m)^max_request_size=(\d+)$", (ROOT / "config.properties").read_text())
     assert f"client_max_body_size {limit};" in (ROOT / "deploy/nginx.conf").read_text()
     assert proxy.error(f"/predictions/{MODEL}", bytes(int(limit) + 1)) == (413, "too_large", "")
-    assert proxy.error(f"/predictions/{MODEL}", bytes(int(limit)))[:2] == (400, "not_an_image")
+    assert proxy.error(f"/predictions/{MODEL}", bytes(int(limit)))[:2] == (415, "not_an_image")
 
 
 @pytest.mark.parametrize("path", ["/models", "/metrics", "/token", "/ping", "/", "/predictions/../models", "/v2"])
