@@ -16,6 +16,8 @@ Masks = Literal["rle", "polygon", "png", "none"]
 Format = Literal["json", "coco", "image", "html"]
 PictureType = Literal["image/png", "image/jpeg"]
 
+DRAWN_FROM = 0.5  # the names of all that is hardly likely would hide a drawn picture
+
 _PICTURES: tuple[PictureType, ...] = get_args(PictureType)
 _FORMATS: Mapping[str, Format] = {
     "application/json": "json",
@@ -113,9 +115,10 @@ class OptionReader:
         picture_type = preferred(accept, _PICTURES) or _PICTURES[0]
         masks: Masks = values.get("masks", "rle" if self._finds_masks else "none")
         self._check_masks(given.get("masks"), masks, form)
+        usual = self._default.score_threshold
         selection = replace(
             self._default,
-            score_threshold=values.get("score_threshold", self._default.score_threshold),
+            score_threshold=values.get("score_threshold", max(usual, DRAWN_FROM) if form == "image" else usual),
             max_detections=values.get("max_detections", self._default.max_detections),
             mask_threshold=values.get("mask_threshold", self._default.mask_threshold),
             labels=values.get("classes"),
@@ -139,8 +142,8 @@ class OptionReader:
             ) from error
 
     def _unknown(self, name: str, place: str) -> BadOptionError:
-        close = difflib.get_close_matches(name, self._rules, 1) if len(name) < 60 else []
-        meant = f"; did you mean {close[0]}?" if close else ""
+        close = difflib.get_close_matches(name, self._rules, 2) if len(name) < 60 else []
+        meant = f"; did you mean {' or '.join(close)}?" if close else ""
         return BadOptionError(
             f"{place}: there is no option {shown(name)}{meant}",
             f"options: {', '.join(self._rules)}; a picture goes into the form field `data`, in JSON into `image`",

@@ -160,3 +160,10 @@ def test_masks_that_cannot_be() -> None:
     with pytest.raises(BadOptionError, match="with the format coco"):
         read(masks="png", format="coco")
     assert not read(masks="None").selection.masks
+
+
+def test_a_drawn_picture_shows_what_is_likely_unless_asked_for_more() -> None:
+    assert read(format="image").selection.score_threshold == 0.5
+    assert read("image/png").selection.score_threshold == 0.5
+    assert read(format="image", score_threshold=0.1).selection.score_threshold == 0.1
+    assert read(format="html").selection.score_threshold == read().selection.score_threshold < 0.5
