@@ -3,7 +3,6 @@
 Half of them; with EVERY_NETWORK=1 in the environment all.
 """
 
-import json
 import os
 import zipfile
 from collections.abc import Callable
@@ -21,8 +20,8 @@ from handler.detector import Detector
 from handler.replies.detections_json import detections_as_json
 from handler.replies.explanation_json import explanations_as_json
 from tests.export.frameworks import Trained, trained
-from tests.handler.replies.test_explanation_json import VALIDATOR
 from tests.reference import detectron2, maskrcnn_benchmark
+from tests.reply_schema import parsed
 
 pytestmark = pytest.mark.slow
 HEIGHT, WIDTH = 96, 128
@@ -235,5 +234,5 @@ def check_explanations(detector: Detector) -> None:
     torch.testing.assert_close(why.class_scores.sum(1), torch.ones(len(found)), rtol=0, atol=1e-4)
     assert (why.mask_probabilities is None) == (found.masks is None)
     reply = explanations_as_json(why, detector.card.class_names, "made", "1.0", 1_000_000)
-    VALIDATOR.validate(json.loads(reply))
+    assert "explanations" in parsed(reply)
     assert b'"background"' in reply

@@ -24,8 +24,8 @@ from handler.settings import Settings
 from handler.worker import Worker
 from tests.demo_model import export_demo_model
 from tests.handler.made_up_model import save_made_up_model
-from tests.handler.replies.test_explanation_json import VALIDATOR
 from tests.handler.test_detector import CARD, plain
+from tests.reply_schema import parsed
 from tests.served import PICTURES
 
 
@@ -59,8 +59,7 @@ def ask(worker: Worker, verb: Verb = "explain", **options: str) -> Reply:
 def explanations(worker: Worker, **options: str) -> list[dict[str, Any]]:
     reply = ask(worker, **options)
     assert reply.status == 200, reply.body
-    content = json.loads(reply.body)
-    VALIDATOR.validate(content)
+    content = parsed(reply.body)
     found: list[dict[str, Any]] = content["explanations"]
     return found
 

@@ -63,7 +63,7 @@ class Load:
         picture = PICTURES[2].read_bytes()
         while not self._stop.is_set():
             try:
-                status, body = self._server.request("inference", f"/predictions/{MODEL}", picture, timeout=90)  # a busy machine is slow, not lost
+                status, body = self._server.request("inference", f"/predictions/{MODEL}", picture, timeout=90)
                 answer = json.loads(body)
                 self.answers[status, answer.get("version", answer.get("message"))] += 1
             except OSError as error:
