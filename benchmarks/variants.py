@@ -12,10 +12,12 @@ from torch import Tensor, nn
 
 from benchmarks.made_up import Network
 from export import trace
+from handler.convolutions import obey_switches
 from handler.device import use_device
-from handler.gpu.fusion import fuse, obey_switches
+from handler.gpu.fusion import fuse, works_joined
 from handler.gpu.settings import DTYPES, FUSIONS, Dtype, Fusion
-from handler.loading import load_trace, works_joined
+from handler.loading import load_trace
+from handler.onednn import join_layers
 from handler.settings import Settings
 
 Call = Callable[..., Any]
@@ -46,7 +48,7 @@ class Variant:
 def variants(device: torch.device) -> list[Variant]:
     """All that a device can do."""
     if device.type == "cpu":
-        return [Variant("float32", fusion, False) for fusion in ("none", "frozen")]
+        return [Variant("float32", fusion, False) for fusion in FUSIONS]
     return [Variant(dtype, fusion, graph) for dtype in DTYPES for fusion in FUSIONS for graph in (False, True)]
 
 
@@ -84,8 +86,10 @@ def prepared_alone(stage: nn.Module, inputs: Sequence[Tensor], fusion: Fusion) -
         frozen = torch.jit.freeze(traced)
     torch._C._jit_pass_inline(frozen.graph)
     obey_switches(frozen.graph)
-    if fusion == "optimized":
+    if fusion == "optimized" and inputs[0].device.type == "cuda":
         fuse(frozen.graph, works_joined)
+    elif fusion == "optimized":
+        join_layers(frozen.graph)
     return frozen
 
 

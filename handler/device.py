@@ -5,6 +5,7 @@ import logging
 import torch
 
 from handler.gpu.settings import DTYPES
+from handler.processor import has_bfloat16
 from handler.settings import Settings
 from ops.library import CUDA_LIBRARY
 
@@ -63,31 +64,45 @@ def _check_gpu(gpu_id: int) -> None:
 
 
 def use_device(device: torch.device, settings: Settings) -> None:
-    """Make a device the process's own and set the switches of its arithmetic; on the CPU only check the dtype.
+    """Make a device the process's own, and set the switches of its arithmetic.
 
     Raises:
         DeviceError: It does not compute in the dtype of the settings.
     """
+    # The profiling executor runs the first calls of every graph slower to learn their shapes, then compiles kernels
+    # for those: seconds at a request. The simple one compiles nothing. Before the model is loaded: each of its
+    # methods keeps the executor that it began with.
+    torch._C._jit_set_profiling_mode(False)
     if device.type == "cpu":
-        if settings.dtype == "float16":
-            raise DeviceError("float16 is for GPUs: set dtype: float32 or bfloat16 in model-config.yaml")
-        return
+        _check_cpu(settings)
+    else:
+        _use_gpu(device, settings)
+
+
+def _check_cpu(settings: Settings) -> None:
+    if settings.dtype == "float16":
+        raise DeviceError("float16 is for GPUs: set dtype: float32 or bfloat16 in model-config.yaml")
+    if settings.dtype == "bfloat16" and not has_bfloat16():
+        logger.warning(
+            "this processor has neither AMX nor AVX512-BF16 (nor Arm's bf16), so bfloat16 is slower than float32: "
+            "set dtype: float32 in model-config.yaml"
+        )
+
+
+def _use_gpu(device: torch.device, settings: Settings) -> None:
     torch.cuda.set_device(device)
     if settings.dtype == "bfloat16" and not torch.cuda.is_bf16_supported(including_emulation=False):
         name = torch.cuda.get_device_name(device)
         raise DeviceError(f"{name} does not compute in bfloat16: set dtype: float16 in model-config.yaml")
     torch.backends.cudnn.allow_tf32 = settings.tf32
     torch.backends.cuda.matmul.allow_tf32 = settings.tf32
-    # The profiling executor runs the first calls of every graph slower to learn their shapes, then compiles kernels
-    # for those: seconds at a request. The simple one compiles nothing. Before the model is loaded: each of its
-    # methods keeps the executor that it began with.
-    torch._C._jit_set_profiling_mode(False)
 
 
 def describe(device: torch.device, settings: Settings) -> str:
     """A line for the log."""
     if device.type == "cpu":
-        return f"cpu, {settings.dtype}, {torch.get_num_threads()} threads"
+        faster = "; dtype: bfloat16 would be faster here" if settings.dtype == "float32" and has_bfloat16() else ""
+        return f"cpu, {settings.dtype}, {torch.get_num_threads()} threads{faster}"
     graphs = f"up to {settings.graphs.most} CUDA graphs" if settings.graphs.most else "no CUDA graphs"
     return f"{device} ({torch.cuda.get_device_name(device)}), {settings.dtype}, TF32 {settings.tf32}, {graphs}"
 

@@ -25,7 +25,8 @@ class Pyramid(nn.Module):
         """One map per stage -> the levels, finest first, and one more that only proposals look at."""
         laterals = [lateral(maps[stage]) for lateral, stage in zip(self.laterals, self.stages, strict=True)]
         for level in reversed(range(len(laterals) - 1)):
-            finer = laterals[level]
-            laterals[level] = finer + F.interpolate(laterals[level + 1], size=finer.shape[-2:], mode="nearest")
+            # The size is asked of the lateral's input: nobody but the sum then wants the lateral, and they can be one.
+            size = maps[self.stages[level]].shape[-2:]
+            laterals[level] = laterals[level] + F.interpolate(laterals[level + 1], size=size, mode="nearest")
         levels = [output(lateral) for output, lateral in zip(self.outputs, laterals, strict=True)]
         return (*levels, F.max_pool2d(levels[-1], kernel_size=1, stride=2))

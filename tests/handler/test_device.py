@@ -9,6 +9,7 @@ import torch
 from handler import device
 from handler.device import DeviceError, choose_device, describe, use_device
 from handler.gpu.settings import Graphs
+from handler.processor import has_bfloat16
 from handler.settings import Settings
 
 
@@ -75,6 +76,37 @@ def test_float16_is_refused_on_the_cpu_and_the_others_are_not() -> None:
     with pytest.raises(DeviceError, match="float16 is for GPUs: set dtype: float32 or bfloat16"):
         use_device(torch.device("cpu"), Settings(dtype="float16"))
     use_device(torch.device("cpu"), Settings(dtype="bfloat16"))
+
+
+@pytest.mark.parametrize(
+    ("line", "there"),
+    [
+        ("flags\t\t: fpu avx512f avx512_bf16 amx_tile", True),
+        ("flags\t\t: fpu amx_bf16", True),
+        ("Features\t: fp asimd bf16", True),
+        ("flags\t\t: fpu avx512f\nmodel name\t: bf16 in name only", False),
+        ("", False),
+    ],
+)
+def test_bfloat16_is_read_off_the_processors_flags(line: str, there: bool, tmp_path: Path) -> None:
+    (tmp_path / "cpuinfo").write_text(f"processor\t: 0\n{line}\n")
+    assert has_bfloat16(tmp_path / "cpuinfo") is there
+    assert not has_bfloat16(tmp_path / "none")
+
+
+def test_bfloat16_is_advised_where_the_processor_has_it_and_warned_of_where_not(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    cpu, half = torch.device("cpu"), Settings(dtype="bfloat16")
+    monkeypatch.setattr(device, "has_bfloat16", lambda: True)
+    use_device(cpu, half)
+    assert not caplog.messages
+    assert describe(cpu, Settings()).endswith("threads; dtype: bfloat16 would be faster here")
+    assert "faster" not in describe(cpu, half)
+    monkeypatch.setattr(device, "has_bfloat16", lambda: False)
+    use_device(cpu, half)
+    assert "neither AMX nor AVX512-BF16" in caplog.text
+    assert "faster" not in describe(cpu, Settings())
 
 
 @pytest.mark.usefixtures("gpus")

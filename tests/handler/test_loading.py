@@ -5,17 +5,20 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from handler import loading
+from handler import loading, onednn
+from handler.convolutions import Convolution, obey_switches
 from handler.detector import Detector
-from handler.gpu.fusion import Convolution
+from handler.gpu.fusion import works_joined
 from handler.gpu.settings import FUSIONS, Dtype, Fusion
-from handler.loading import METHODS, load_trace, works_joined
+from handler.loading import METHODS, load_trace, prepare_for_cudnn
+from handler.onednn import join_layers
 from handler.settings import Settings
 from tests.demo_model import export_demo_model
 from tests.handler.cards import CARD
@@ -48,6 +51,13 @@ def outputs(model: torch.jit.ScriptModule, dtype: torch.dtype = torch.float32) -
     return [boxes, scores, labels, counts, masks, *model.explain(canvas(dtype), SIZES)[:8]]
 
 
+def for_cudnn(demo: Path, dtype: Dtype = "float32") -> torch.jit.ScriptModule:
+    """Prepared as on a GPU."""
+    model = load_trace(demo / "model.pt", Settings(fusion="frozen", dtype=dtype), CPU)
+    prepare_for_cudnn(model, "optimized")
+    return model
+
+
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_every_fusion_gives_the_same_numbers(demo: Path, fusion: Fusion) -> None:
     plain = outputs(load_trace(demo / "model.pt", Settings(fusion="none"), CPU))
@@ -64,10 +74,66 @@ def test_an_archive_from_before_explanations_loads(fusion: Fusion, tmp_path: Pat
     assert len(older.detect(canvas(), SIZES)) == 6
 
 
-def test_the_cpus_own_is_the_trace_as_it_is(demo: Path) -> None:
+def test_on_the_cpu_every_layer_is_oneDNNs_unless_told_otherwise(demo: Path) -> None:  # noqa: N802 - its name
+    joined, untouched = (load_trace(demo / "model.pt", Settings(fusion=each), CPU) for each in (None, "none"))
+    assert next(untouched.parameters()).dtype == torch.float32
+    for method in METHODS:
+        found, traced = kinds(joined, method), kinds(untouched, method)
+        assert found["mkldnn::_convolution_pointwise"] == traced["aten::_convolution"] >= 4
+        assert found["mkldnn::_linear_pointwise"] == traced["aten::linear"] >= 1
+        # within the layers: the activations, and the sums of the body's blocks and of the pyramid
+        assert not found.keys() & {"aten::_convolution", "aten::conv2d", "aten::linear", "aten::relu"}
+        assert found["aten::add"] == traced["aten::add"] - (8 + 3 if method != "segment" else 0)
+
+
+def test_what_oneDNN_does_not_compute_stays_as_it_is(  # noqa: N802 - its name
+    demo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = outputs(load_trace(demo / "model.pt", Settings(fusion="none"), CPU))
+
+    computes = onednn._computes
+
+    def refuse(work: Any, inputs: Tensor, weight: Tensor, *rest: object) -> bool:
+        def refused(*_: object) -> None:
+            raise RuntimeError("not on this processor")
+
+        return computes(refused if weight.dim() == 2 else work, inputs, weight, *rest)
+
+    monkeypatch.setattr(onednn, "_computes", refuse)
     model = load_trace(demo / "model.pt", Settings(), CPU)
-    assert kinds(model, "detect")["aten::_convolution"] > 40
-    assert next(model.parameters()).dtype == torch.float32
+    assert kinds(model, "segment")["aten::linear"] == 1
+    assert kinds(model, "segment")["mkldnn::_convolution_pointwise"] == 4
+    for one, other in zip(outputs(model), expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
+def test_the_joined_model_finds_nothing_in_a_blank_picture(demo: Path) -> None:
+    model = load_trace(demo / "model.pt", Settings(), CPU)
+    boxes, scores, _, masks, counts = model(torch.zeros(1, 3, 64, 64), torch.tensor([[1, 1]]))
+    assert (boxes.shape, scores.shape, masks.shape, counts.tolist()) == ((0, 4), (0,), (0, 28, 28), [0])
+
+
+def test_a_sum_that_somebody_else_reads_is_not_taken_in() -> None:
+    class Shared(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = torch.nn.Conv2d(4, 4, 3, padding=1)
+            self.twice = torch.nn.Conv2d(4, 4, 1)
+
+        def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+            first = self.conv(images)
+            summed = first + images
+            itself = self.twice(images)
+            return first, summed.relu(), summed, itself + itself, self.conv(summed).relu() + 1
+
+    layers, images = Shared().eval(), canvas()[:, :1].repeat(1, 4, 1, 1)
+    with torch.no_grad():
+        frozen = torch.jit.freeze(torch.jit.trace(layers, images))
+        obey_switches(frozen.graph)
+        assert join_layers(frozen.graph) == 3
+        assert "aten::relu" in str(frozen.graph)
+        for one, other in zip(frozen(images), layers(images), strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
@@ -86,7 +152,7 @@ def test_weights_are_cast_before_they_are_frozen(demo: Path, fusion: Fusion, dty
 
 def test_optimized_convolutions_obey_the_switches_of_this_process(demo: Path) -> None:
     """A trace keeps TF32 and the search for algorithms as they were set where it was made."""
-    model = load_trace(demo / "model.pt", Settings(fusion="optimized"), CPU)
+    model = for_cudnn(demo)
     for method in METHODS:
         assert kinds(model, method)["aten::_convolution"] == 0
         assert kinds(model, method)["aten::conv2d"] >= 4
@@ -95,7 +161,7 @@ def test_optimized_convolutions_obey_the_switches_of_this_process(demo: Path) ->
 def test_the_same_holds_for_a_trace_that_is_not_frozen(demo: Path) -> None:
     model = load_trace(demo / "model.pt", Settings(fusion="none"), CPU)
     expected = outputs(load_trace(demo / "model.pt", Settings(fusion="none"), CPU))
-    loading._prepare_convolutions(model, "none")
+    prepare_for_cudnn(model, "none")
     assert kinds(model, "detect")["aten::_convolution"] == 0
     for one, other in zip(outputs(model), expected, strict=True):
         assert torch.equal(one, other)
@@ -134,7 +200,7 @@ def test_joined_convolutions_give_the_same_numbers(
         return conv.weight.shape[1] != 3  # as where cuDNN has none for the three channels of a picture
 
     monkeypatch.setattr(loading, "works_joined", works)
-    model = load_trace(demo / "model.pt", Settings(fusion="optimized"), CPU)
+    model = for_cudnn(demo)
     found = outputs(model)
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
@@ -150,7 +216,7 @@ def test_joined_convolutions_give_the_same_numbers(
 
 
 def test_nothing_is_joined_where_it_was_not_tried(demo: Path) -> None:
-    model = load_trace(demo / "model.pt", Settings(fusion="optimized", dtype="bfloat16"), CPU)
+    model = for_cudnn(demo, "bfloat16")
     assert not [kind for kind in kinds(model, "detect") if "cudnn" in kind]
     weight = torch.zeros(8, 8, 1, 1, dtype=torch.bfloat16)
     assert not works_joined(Convolution(weight, weight[:, 0, 0, 0], [1, 1], [0, 0], [1, 1], 1), adds=False)
@@ -171,7 +237,7 @@ import torch
 from handler.loading import load_trace
 from handler.settings import Settings
 if sys.argv[2] == "simple":
-    torch._C._jit_set_profiling_mode(False)  # as handler/device.py does for a GPU
+    torch._C._jit_set_profiling_mode(False)  # as handler/device.py does
 model = load_trace(Path(sys.argv[1]), Settings(fusion="frozen"), torch.device("cpu"))
 for side in (96, 128):
     model.detect(torch.rand(1, 3, side, side), torch.tensor([[side, side]]))
