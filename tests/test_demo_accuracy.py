@@ -16,8 +16,10 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from handler.detector import Detector
+from handler.gpu.settings import Dtype
 from handler.images import decode_image
 from handler.replies.detections_json import detections_as_json
+from handler.settings import Settings
 from tests.demo_model import DEMO, export_demo_model
 from tests.reply_schema import parsed
 from tests.served import detections
@@ -45,12 +47,18 @@ def expected() -> list[Instance]:
 @pytest.fixture(scope="module", params=["detector", "server"])
 def found(request: pytest.FixtureRequest, truth: COCO, tmp_path_factory: pytest.TempPathFactory) -> list[Instance]:
     """What the replies to the demo pictures say, as COCO results."""
-    pictures = truth.loadImgs(truth.getImgIds())
-    bodies = [(DEMO / "pictures" / each["file_name"]).read_bytes() for each in pictures]
+    bodies = pictures_of(truth)
     if request.param == "server":
-        replies = [detections(request.getfixturevalue("server"), body) for body in bodies]
-    else:
-        replies = answers_of_detector(export_demo_model(tmp_path_factory.mktemp("demo")), bodies)
+        return as_results(truth, [detections(request.getfixturevalue("server"), body) for body in bodies])
+    return as_results(truth, answers_of_detector(export_demo_model(tmp_path_factory.mktemp("demo")), bodies))
+
+
+def pictures_of(truth: COCO) -> list[bytes]:
+    return [(DEMO / "pictures" / each["file_name"]).read_bytes() for each in truth.loadImgs(truth.getImgIds())]
+
+
+def as_results(truth: COCO, replies: list[dict[str, Any]]) -> list[Instance]:
+    pictures = truth.loadImgs(truth.getImgIds())
     return [
         as_result(picture["id"], each)
         for picture, reply in zip(pictures, replies, strict=True)
@@ -58,8 +66,8 @@ def found(request: pytest.FixtureRequest, truth: COCO, tmp_path_factory: pytest.
     ]
 
 
-def answers_of_detector(folder: Path, bodies: list[bytes]) -> list[dict[str, Any]]:
-    detector = Detector.load(folder)
+def answers_of_detector(folder: Path, bodies: list[bytes], dtype: Dtype = "float32") -> list[dict[str, Any]]:
+    detector = Detector.load(folder, Settings(dtype=dtype))
     found = detector.detect([decode_image(body, 10**6) for body in bodies])
     names = detector.card.class_names
     return [parsed(detections_as_json(each, names, "demo", "1.0", 10**6)) for each in found]
@@ -127,6 +135,14 @@ def test_the_average_precision_is_torchvisions(
     theirs = average_precision(truth, expected, kind)
     assert theirs == pytest.approx({"bbox": 0.6593, "segm": 0.7715}[kind], abs=1e-4)  # as demo/README.md says
     assert average_precision(truth, found, kind) == pytest.approx(theirs, abs=AP_TOLERANCE)
+
+
+@pytest.mark.parametrize("kind", ["bbox", "segm"])
+def test_bfloat16_costs_no_average_precision(kind: str, truth: COCO, expected: list[Instance], tmp_path: Path) -> None:
+    answers = answers_of_detector(export_demo_model(tmp_path), pictures_of(truth), "bfloat16")
+    found = average_precision(truth, as_results(truth, answers), kind)
+    # One-sided: of these 24 pictures rounding wins some and loses some; seen: boxes +0.002, masks +0.003.
+    assert found >= average_precision(truth, expected, kind) - AP_TOLERANCE
 
 
 def average_precision(truth: COCO, results: list[Instance], kind: str) -> float:
