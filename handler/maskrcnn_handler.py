@@ -52,6 +52,7 @@ class MaskRCNNHandler:
 
     def __init__(self) -> None:
         self._worker: Worker | None = None
+        self._lost: Worker | None = None
         self._refusal = _NOT_LOADED
 
     def initialize(self, context: "Context") -> None:
@@ -101,10 +102,14 @@ class MaskRCNNHandler:
             logger.error("a batch failed", exc_info=error)
             return _INTERNAL_ERROR
         logger.critical("the GPU's context is lost; this worker leaves so that a new one is started", exc_info=error)
-        self._worker, self._refusal = None, _DEVICE_FAILED
+        # Kept: to free what it has on such a GPU may end the process before this batch is answered.
+        self._lost, self._worker, self._refusal = self._worker, None, _DEVICE_FAILED
         leaving = Timer(SECONDS_TO_REPLY, _leave)
         leaving.daemon = True
-        leaving.start()
+        try:
+            leaving.start()
+        except RuntimeError:  # no room for one more thread
+            _leave()
         return _DEVICE_FAILED
 
 

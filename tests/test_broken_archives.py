@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from server import __main__ as commands
-from server.torchserve import TorchServe
+from server.torchserve import ServerError, TorchServe
 from tests.reply_schema import error_of
 from tests.served import MODEL, PICTURES, ROOT, metric
 
@@ -139,6 +139,8 @@ def test_everybody_is_told_why(
 ) -> None:
     expected = CASES[registered]
     counter = f'maskrcnn_errors_total\\{{code="model_not_loaded",ModelName="{registered}".*\\}}'
+    with pytest.raises(ServerError, match="model_not_loaded"):
+        server.wait_until_ready(registered)
     status, body = server.request("inference", f"/predictions/{registered}", PICTURE, timeout=110)
     error = error_of(body)
     assert (status, error["code"]) == (503, "model_not_loaded")
