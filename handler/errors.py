@@ -9,8 +9,10 @@ Code = Literal[
     "bad_json",
     "bad_option",
     "bad_tensor",
+    "device_failed",
     "empty_body",
     "empty_picture",
+    "internal_error",
     "model_not_loaded",
     "not_an_image",
     "not_explained",
@@ -58,6 +60,21 @@ def out_of_memory(what: str) -> RequestError:
         "try again later, or send a smaller picture; who runs the server may lower max_pass_size, graphs.most or the "
         "number of workers a GPU",
         HTTPStatus.SERVICE_UNAVAILABLE,
+    )
+
+
+def internal_error(kind: str) -> RequestError:
+    """The error of a request that we failed to answer: our fault.
+
+    Args:
+        kind: The type of what was raised; its text may hold anything and stays in the log.
+    """
+    return RequestError(
+        "internal_error",
+        f"the server failed to answer this request ({kind})",
+        "the same request may well fail again, others are answered; who runs the server finds the story in the log of "
+        "the worker and may report it as a bug",
+        HTTPStatus.INTERNAL_SERVER_ERROR,
     )
 
 

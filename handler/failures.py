@@ -1,5 +1,6 @@
 """What an exception of PyTorch means for the batch and for the process."""
 
+import errno
 import re
 
 import torch
@@ -7,6 +8,8 @@ import torch
 _OUT_OF_MEMORY = (
     "out of memory",  # CUDA
     "can't allocate memory",  # PyTorch's allocator for the CPU
+    "not enough memory",  # the same, elsewhere
+    "can't start new thread",  # Python: there is no room for its stack
     "bad_alloc",  # C++
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
@@ -30,6 +33,8 @@ _REFUSED = ("STATUS_NOT_SUPPORTED", "STATUS_BAD_PARAM", "STATUS_INVALID_VALUE")
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether less work at a time, or freed caches, may help."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
         return True
     text = str(error) if isinstance(error, RuntimeError) else ""
     return any(known in text for known in _OUT_OF_MEMORY) or _ALLOCATION_FAILED.search(text) is not None

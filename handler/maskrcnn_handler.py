@@ -1,7 +1,8 @@
 """The entry point of TorchServe, and the only file that knows TorchServe.
 
 It is imported by its base name and may define one class only, so nothing here is a dataclass or an exception. An
-``initialize()`` that raises would leave clients waiting for minutes, so neither it nor the import of this file does.
+``initialize()`` that raises would leave clients waiting for minutes, so neither it nor the import of this file does;
+and a ``handle()`` that raises would fail the whole batch, without a code.
 """
 
 import json
@@ -9,6 +10,7 @@ import logging
 import os
 from http import HTTPStatus
 from pathlib import Path
+from threading import Timer
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -27,24 +29,42 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+SECONDS_TO_REPLY = 0.3
+_NOT_LOADED = {
+    "code": "model_not_loaded",
+    "message": "initialize() was not called",
+    "hint": "the log of the worker has the whole story; correct it and start the server again",
+}
+_DEVICE_FAILED = {
+    "code": "device_failed",
+    "message": "the GPU failed while this batch was computed",
+    "hint": "try again in a few seconds: the worker is replaced by a new one",
+}
+_INTERNAL_ERROR = {
+    "code": "internal_error",
+    "message": "the server failed to answer the batch of this request",
+    "hint": "try again; who runs the server finds the story in the log of the worker and may report it as a bug",
+}
+
 
 class MaskRCNNHandler:
     """Answers TorchServe's batches; all that is not TorchServe's stands in ``handler/worker.py``."""
 
     def __init__(self) -> None:
         self._worker: Worker | None = None
-        self._failure = "initialize() was not called"
+        self._lost: Worker | None = None
+        self._refusal = _NOT_LOADED
 
     def initialize(self, context: "Context") -> None:
         """Load the model; where that fails, keep the worker up, so that every request gets a 503 with the reason."""
         try:
             self._worker = _load(context)
-        except Exception as error:  # whatever it is: raised here, it would hang the clients
-            self._failure = f"{type(error).__name__}: {error}"
+        except (Exception, SystemExit) as error:  # whatever it is: raised here, it would hang the clients
             logger.exception("the model is not loaded; every request gets 503")
+            self._refusal = _NOT_LOADED | _reason(error, context)
 
     def handle(self, data: list[dict[str, Any]], context: "Context") -> list[bytes]:
-        """Answer one batch; what raises past this method fails the whole of it, so only our own bugs do.
+        """Answer one batch.
 
         Args:
             data: Fields of each request.
@@ -62,14 +82,35 @@ class MaskRCNNHandler:
         return [reply.body for reply in replies]
 
     def _answer(self, data: list[dict[str, Any]], context: "Context") -> "Sequence[Reply | SimpleNamespace]":
-        if self._worker is None:
-            _report(context, "maskrcnn_errors_total", len(data), "counter", "count", {"code": "model_not_loaded"})
-            return [_unavailable(self._failure, fields) for fields in data]
+        refusal = self._refusal
+        if self._worker is not None:
+            try:
+                return self._worker.answer(_incoming(data, context), _observer(context))
+            except Exception as error:  # a request that fails is answered by the worker: this is more than that
+                refusal = self._refusal_after(error)
+        _report(context, "maskrcnn_errors_total", len(data), "counter", "count", {"code": refusal["code"]})
+        return [_refused(refusal, fields) for fields in data]
+
+    def _refusal_after(self, error: Exception) -> dict[str, str]:
+        """What a batch is told, and those that come until the worker has left, where no later CUDA call can be trusted.
+
+        TorchServe then starts a fresh one in seconds; by itself it would report each batch's error and keep this one.
+        """
+        from handler.failures import breaks_the_device
+
+        if not breaks_the_device(error):
+            logger.error("a batch failed", exc_info=error)
+            return _INTERNAL_ERROR
+        logger.critical("the GPU's context is lost; this worker leaves so that a new one is started", exc_info=error)
+        # Kept: to free what it has on such a GPU may end the process before this batch is answered.
+        self._lost, self._worker, self._refusal = self._worker, None, _DEVICE_FAILED
+        leaving = Timer(SECONDS_TO_REPLY, _leave)
+        leaving.daemon = True
         try:
-            return self._worker.answer(_incoming(data, context), _observer(context))
-        except Exception as error:
-            _leave_if_the_device_is_broken(error)
-            raise
+            leaving.start()
+        except RuntimeError:  # no room for one more thread
+            _leave()
+        return _DEVICE_FAILED
 
 
 def _incoming(data: list[dict[str, Any]], context: "Context") -> "list[Incoming]":
@@ -84,19 +125,15 @@ def _incoming(data: list[dict[str, Any]], context: "Context") -> "list[Incoming]
     return requests
 
 
-def _unavailable(failure: str, fields: dict[str, Any]) -> SimpleNamespace:
+def _refused(error: "Mapping[str, str]", fields: dict[str, Any]) -> SimpleNamespace:
     """A reply for when not even ours could be imported."""
-    error = {
-        "code": "model_not_loaded",
-        "message": f"the model could not be loaded: {failure}",
-        "hint": "the log of the worker has the whole story; correct it and start the server again",
-    }
     reply: dict[str, Any] = {"error": error}
     if isinstance(body := fields.get("body"), dict) and "inputs" in body:  # without these, TorchServe's gRPC ends us
         output = {"name": "detections", "datatype": "BYTES", "shape": [1], "data": [json.dumps(reply)]}
         reply |= {"model_name": "", "model_version": "", "id": str(body.get("id") or ""), "outputs": [output]}
+    ours = error["code"] == _INTERNAL_ERROR["code"]
     return SimpleNamespace(
-        status=HTTPStatus.SERVICE_UNAVAILABLE,
+        status=HTTPStatus.INTERNAL_SERVER_ERROR if ours else HTTPStatus.SERVICE_UNAVAILABLE,
         body=json.dumps(reply).encode(),
         media_type="application/json",
         headers={"X-Detect-Error": error["code"]},
@@ -104,25 +141,35 @@ def _unavailable(failure: str, fields: dict[str, Any]) -> SimpleNamespace:
 
 
 def _load(context: "Context") -> "Worker":
-    from handler.worker import Worker  # here, so that a file missing from the archive is a 503 with its name
+    from handler.attempts import Attempts  # here, so that a file missing from the archive is a 503 with its name
 
-    version = context.manifest["model"].get("modelVersion", "")
     folder = Path(context.system_properties["model_dir"])
-    gpu_id = context.system_properties["gpu_id"]
-    return Worker.load(folder, context.model_yaml_config, context.model_name, version, gpu_id)
+    with Attempts(folder, _startup_timeout(context)).counted():
+        from handler.worker import Worker
+
+        version = context.manifest["model"].get("modelVersion", "")
+        gpu_id = context.system_properties["gpu_id"]
+        return Worker.load(folder, context.model_yaml_config, context.model_name, version, gpu_id)
 
 
-def _leave_if_the_device_is_broken(error: Exception) -> None:
-    """End the process where no later CUDA call of it can be trusted: TorchServe then starts a fresh one in seconds.
+def _startup_timeout(context: "Context") -> float | None:
+    seconds = (context.model_yaml_config or {}).get("startupTimeout")
+    return float(seconds) if isinstance(seconds, int | float) and seconds > 0 else None
 
-    It would not by itself: it reports the error of each batch and keeps the worker.
-    """
-    from handler.failures import breaks_the_device
 
-    if breaks_the_device(error):
-        logger.critical("the GPU's context is lost; this worker leaves so that a new one is started", exc_info=error)
-        logging.shutdown()
-        os._exit(1)  # not sys.exit: TorchServe would catch it
+def _reason(error: BaseException, context: "Context") -> dict[str, str]:
+    try:
+        from handler.not_loaded import reason
+
+        message, hint = reason(error, Path(context.system_properties["model_dir"]))
+    except Exception:  # it may be what the archive lacks
+        return {"message": f"the model could not be loaded: {type(error).__name__}: {error}"}
+    return {"message": message, "hint": hint}
+
+
+def _leave() -> None:
+    logging.shutdown()
+    os._exit(1)  # not sys.exit: only this thread would end
 
 
 def _observer(context: "Context") -> "Observe":

@@ -124,7 +124,7 @@ class ModelCard:
                     "postprocessing": Postprocessing(**fields["postprocessing"]),
                 }
             )
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"{path} is not a model card of this version ({error!r}); export the .mar again"
             ) from error

@@ -96,6 +96,7 @@ class Settings:
             check(name in known, f"a key of {SECTION}", f"one of {', '.join(sorted(known))}", name)
         values = _without_auto(section)
         batch = config.get("batchSize") or 0  # not in the file: whoever registers the model says it, and not to us
+        check(is_count(batch, 0), "batchSize", "an integer of at least 1", batch)
         most = MOST_BYTES_OF_A_BATCH // max(1, batch)
         values.setdefault("max_reply_bytes", min(cls.max_reply_bytes, most))
         values.setdefault("max_pass_size", min(cls.max_pass_size, batch or cls.max_pass_size))

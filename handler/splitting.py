@@ -1,4 +1,4 @@
-"""A batch that memory is too small for, answered picture by picture."""
+"""A batch that fails as a whole, mostly for want of memory: what becomes of each of its pictures."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -9,9 +9,9 @@ import torch
 
 from handler.detections import Detections
 from handler.detector import Detector
-from handler.errors import RequestError, out_of_memory
+from handler.errors import RequestError, internal_error, out_of_memory
 from handler.explanations import Explanations
-from handler.failures import first_line, is_out_of_memory
+from handler.failures import breaks_the_device, first_line, is_out_of_memory
 from handler.images import Picture
 from handler.metrics import Observe
 from handler.selection import Selection
@@ -74,6 +74,21 @@ def explain_or_refuse(
             raise
         logger.warning("out of memory with one explanation, now once more: %s", first_line(error))
     return _alone(detector, picture, explain)
+
+
+def failure_of(error: Exception, count: int) -> RequestError:
+    """What is said of an exception that answering so many requests ended with; called where it is handled.
+
+    Raises:
+        Exception: That one, where it breaks the device: nothing more can be computed.
+    """
+    if breaks_the_device(error):
+        raise error
+    if is_out_of_memory(error):
+        logger.warning("out of memory with %d requests: %s", count, first_line(error))
+        return out_of_memory("this request")
+    logger.error("%d requests failed", count, exc_info=error)
+    return internal_error(type(error).__name__)
 
 
 def _alone(detector: Detector, picture: Picture, compute: Callable[[], Found]) -> Found | RequestError:

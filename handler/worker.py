@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,12 @@ from handler.counting import count_replies
 from handler.decoding import Decoder
 from handler.description import describe_served
 from handler.detections import Detections
-from handler.detector import Detector
+from handler.detector import MODEL_FILE, Detector
 from handler.device import choose_device, describe
 from handler.errors import RequestError
 from handler.explanations import Explanations
 from handler.images import Picture, too_many_pixels_together
+from handler.intact import check_intact
 from handler.memory import use_huge_pages
 from handler.metrics import Observe, begin, timed
 from handler.replies.errors import error_reply
@@ -35,7 +36,7 @@ from handler.requests.incoming import Incoming
 from handler.requests.options import OptionReader, Options
 from handler.requests.reading import RequestReader
 from handler.settings import Settings
-from handler.splitting import detect_or_split, explain_or_refuse
+from handler.splitting import detect_or_split, explain_or_refuse, failure_of
 
 logger = logging.getLogger(__name__)
 
@@ -56,8 +57,8 @@ class Worker:
         self._decoder = Decoder(settings.max_pixels, settings.decode_thread_count(), wanted)
         self._options = OptionReader(detector.card, detector.selection)
         page = partial(page_reply, PageFacts.of(detector.card, model, version))
-        envelopes = Envelopes(model, version, settings.max_reply_bytes)
-        self._reader = RequestReader(self._options, page, self._describe, envelopes, settings.max_pixels)
+        self._envelopes = Envelopes(model, version, settings.max_reply_bytes)
+        self._reader = RequestReader(self._options, page, self._describe, self._envelopes, settings.max_pixels)
         self._writer = ReplyWriter(detector.card, model, version, settings.max_reply_bytes, settings.long_replies)
         self._begun = False  # with the first batch: a server takes metrics only while it hands one over
 
@@ -75,7 +76,7 @@ class Worker:
             gpu_id: The GPU that the server assigned; None: the CPU.
 
         Raises:
-            ValueError: The settings or the model card do not fit.
+            ValueError: The settings or the model card do not fit, or the weights are damaged.
             DeviceError: The model cannot compute where it is told to.
         """
         settings = Settings.from_config(config)
@@ -83,13 +84,15 @@ class Worker:
         torch.set_num_threads(settings.thread_count())
         device = choose_device(gpu_id, (config or {}).get("deviceType"))
         logger.info("%s %s on %s; %s", model, version, describe(device, settings), settings)
+        check_intact(folder / MODEL_FILE)
         return cls(Detector.load(folder, settings, device), model, version)
 
     def answer(self, requests: Sequence[Incoming], observe: Observe) -> list[Reply]:
         """Answer one batch: one reply per request, in the order of the requests.
 
         A request that cannot be read gets an error of its own, and so does one for which memory is too small even
-        alone; only our own bugs, and a broken device, raise.
+        alone. Where answering the batch fails, by a bug of ours, each request is answered apart from the others, and
+        only those that fail again get an error; what raises past this method is a broken device.
 
         Args:
             requests: The batch.
@@ -100,7 +103,19 @@ class Worker:
             begin(observe)
         observe("maskrcnn_batch_size", len(requests))
         with timed(observe, "maskrcnn_batch_seconds"):
+            return self._answer_apart(requests, observe)
+
+    def _answer_apart(self, requests: Sequence[Incoming], observe: Observe) -> list[Reply]:
+        try:
             return self._answer(requests, observe)
+        except Exception as error:  # whatever it is: nobody else's request may suffer from it
+            failure = failure_of(error, len(requests))
+        # Only here, after the except clause: the exception's traceback kept the tensors of the failed batch alive.
+        if failure.code == "out_of_memory":
+            self.detector.free_memory()
+        if len(requests) == 1:
+            return [self._failed(requests[0], failure, observe)]
+        return [*chain.from_iterable(self._answer_apart([each], observe) for each in requests)]
 
     def _answer(self, requests: Sequence[Incoming], observe: Observe) -> list[Reply]:
         with timed(observe, "maskrcnn_decode_seconds"):
@@ -166,6 +181,13 @@ class Worker:
             return Reply(HTTPStatus.OK, explanations_as_json(found, names, self.model, self.version, limit))
         except RequestError as error:
             return error_reply(error)
+
+    def _failed(self, request: Incoming, failure: RequestError, observe: Observe) -> Reply:
+        observe("maskrcnn_errors_total", 1, failure.code)
+        body, reply = request.fields.get("body"), error_reply(failure)
+        if isinstance(body, Mapping) and "inputs" in body:
+            return self._envelopes.v2(str(body.get("id") or ""))([reply])
+        return reply
 
     def _describe(self) -> Reply:
         described = describe_served(self.detector, self._options, self.model, self.version)

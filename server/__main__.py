@@ -75,7 +75,8 @@ def ready_command(arguments: argparse.Namespace) -> None:
         raise ServerError(f"{arguments.name} did not answer within {arguments.timeout:g} s") from None
     if not ready:
         states = ", ".join(worker["status"] for worker in server.workers(arguments.name))
-        raise ServerError(f"{arguments.name} is not ready (workers: {states or 'none'})")
+        where = server.home / "logs" / "ts_log.log"  # of TorchServe, which may not have got so far as to start a worker
+        raise ServerError(f"{arguments.name} is not ready (workers: {states or 'none'}); see {where}")
     print("ready")
 
 

@@ -2,9 +2,7 @@
 
 import io
 import json
-import zipfile
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,11 +16,10 @@ from pycocotools import mask as coco
 import ops
 from export.presets import preset
 from handler.canvas import resized_size
-from server.addresses import Addresses
-from server.torchserve import ServerError, TorchServe, start
+from server.torchserve import TorchServe
 from tests.demo_model import eager_demo_model
 from tests.reply_schema import error_of, parsed
-from tests.served import MODEL, PICTURES, ROOT, detections, metric
+from tests.served import MODEL, PICTURES, detections, metric
 
 SCORE = 0.5  # where a detection is no matter of rounding
 
@@ -154,19 +151,3 @@ def test_memory_does_not_grow_with_requests(server: TorchServe) -> None:
     for body in bodies * 4:
         detections(server, body)
     assert server.worker_bytes() - settled < 30e6
-
-
-def test_a_model_that_cannot_load_says_why(archive: Path, tmp_path: Path) -> None:
-    broken = tmp_path / archive.name
-    with zipfile.ZipFile(archive) as source, zipfile.ZipFile(broken, "w") as target:
-        for name in source.namelist():
-            target.writestr(name, b"not a model" if name == "model.pt" else source.read(name))
-    running = start(tmp_path / "home", {MODEL: broken}, ROOT / "config.properties", Addresses.free())
-    try:
-        with pytest.raises(ServerError, match="model_not_loaded"):
-            running.wait_until_ready(MODEL)
-        status, body = running.predict(MODEL, PICTURES[0].read_bytes())
-    finally:
-        running.stop()
-    assert status == 503
-    assert error_of(body)["code"] == "model_not_loaded"

@@ -7,6 +7,7 @@ import logging
 import subprocess
 import sys
 from pathlib import Path
+from threading import Event
 from types import ModuleType
 from typing import Any
 
@@ -29,7 +30,9 @@ from tests.reply_schema import error_of, parsed
 ENTRY = Path(maskrcnn_handler.__file__)
 
 
-def context_of(requests: int, folder: Path = Path(), headers: dict[int, dict[str, str]] | None = None) -> Context:
+def context_of(
+    requests: int, folder: Path = Path("/gone"), headers: dict[int, dict[str, str]] | None = None
+) -> Context:
     metrics = MetricsCacheYamlImpl(str(Path(ts.__file__).parent / "configs" / "metrics.yaml"))
     metrics.initialize_cache()
     metrics.model_name = "shapes"
@@ -79,8 +82,9 @@ def test_a_model_that_does_not_load_answers_503(tmp_path: Path, caplog: pytest.L
     assert statuses(context, 2) == [(503, "Service Unavailable")] * 2
     error = error_of(replies[1])
     assert error["code"] == "model_not_loaded"
-    assert "model_card.json" in error["message"]
-    assert error["hint"]
+    assert "model.pt" in error["message"]
+    assert str(tmp_path) not in str(error)
+    assert "export the .mar again" in error["hint"]
     assert "Traceback" in caplog.text
 
 
@@ -202,17 +206,13 @@ def test_a_gpu_that_is_wanted_and_not_assigned_is_refused(tmp_path: Path) -> Non
     assert "TorchServe assigned no GPU" in refused(context)
 
 
-class Left(Exception):  # noqa: N818
-    """In place of the end of the process."""
-
-
 @pytest.fixture
-def leaving(monkeypatch: pytest.MonkeyPatch) -> None:
-    def leave(code: int) -> None:
-        raise Left(code)
-
-    monkeypatch.setattr("os._exit", leave)
-    monkeypatch.setattr(logging, "shutdown", lambda: None)
+def left(monkeypatch: pytest.MonkeyPatch) -> Event:
+    """Set in place of the end of the process."""
+    event = Event()
+    monkeypatch.setattr(maskrcnn_handler, "_leave", event.set)
+    monkeypatch.setattr(maskrcnn_handler, "SECONDS_TO_REPLY", 0.05)
+    return event
 
 
 def failing(error: Exception) -> MaskRCNNHandler:
@@ -229,7 +229,6 @@ def raising(error: Exception) -> Any:
     return detect
 
 
-@pytest.mark.usefixtures("leaving")
 @pytest.mark.parametrize(
     "error",
     [
@@ -238,34 +237,76 @@ def raising(error: Exception) -> Any:
     ],
     ids=str,
 )
-def test_a_broken_gpu_ends_the_process(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
-    with pytest.raises(Left) as left:
-        failing(error).handle([{"body": bytearray(picture(10, 20, count=1))}], context_of(1))
-    assert left.value.args == (1,)
+def test_a_broken_gpu_answers_the_batch_and_ends_the_process(
+    error: Exception, left: Event, caplog: pytest.LogCaptureFixture
+) -> None:
+    handler, context = failing(error), context_of(2)
+    good = {"body": bytearray(picture(10, 20, count=1))}
+    with caplog.at_level(logging.INFO):
+        replies = handler.handle([good, good], context)
+    assert statuses(context, 2) == [(503, "Service Unavailable")] * 2
+    assert {error_of(each)["code"] for each in replies} == {"device_failed"}
+    assert left.wait(10)
     assert "a new one is started" in caplog.text
     assert str(error) in caplog.text
+    assert "[METRICS]maskrcnn_errors_total.Count:2|#code:device_failed," in caplog.text
+    (later,) = handler.handle([good], context_of(1))  # TorchServe sends on until it sees that the worker is gone
+    assert error_of(later)["code"] == "device_failed"
 
 
-@pytest.mark.usefixtures("leaving")
-def test_our_own_faults_do_not_end_the_process() -> None:
-    with pytest.raises(ValueError, match="a bug"):
-        failing(ValueError("a bug")).handle([{"body": bytearray(picture(10, 20, count=1))}], context_of(1))
+def test_our_own_faults_get_a_code_and_do_not_end_the_process(left: Event) -> None:
+    context = context_of(2)
+    replies = failing(ValueError("secret")).handle([{"body": bytearray(picture(10, 20, count=1))}] * 2, context)
+    assert statuses(context, 2) == [(500, "Internal Server Error")] * 2
+    assert {error_of(each)["code"] for each in replies} == {"internal_error"}
+    assert b"secret" not in b"".join(replies)
+    assert not left.wait(0.2)
+
+
+def test_what_fails_around_the_worker_gets_a_code_too(loaded: MaskRCNNHandler, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise KeyError("a bug")
+
+    good = {"body": bytearray(picture(10, 20, count=1))}
+    with monkeypatch.context() as patch:
+        patch.setattr(maskrcnn_handler, "_incoming", fails)
+        context = context_of(1)
+        assert error_of(loaded.handle([good], context)[0])["code"] == "internal_error"
+        assert statuses(context, 1) == [(500, "Internal Server Error")]
+    assert "detections" in parsed(loaded.handle([good], context_of(1))[0])
+
+
+def test_out_of_memory_does_not_end_the_process(left: Event) -> None:
+    handler = failing(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"))
+    handler._worker.detector.free_memory = lambda: None  # type: ignore
+    (reply,) = handler.handle([{"body": bytearray(picture(10, 20, count=1))}], context_of(1))
+    assert error_of(reply)["code"] == "out_of_memory"
+    assert not left.wait(0.2)
 
 
 def test_a_worker_that_leaves_is_gone() -> None:
-    """Not caught by anything, and with a status that is not success."""
+    """Not caught by anything, from whatever thread, and with a status that is not success."""
     program = """
-import torch
-from handler.maskrcnn_handler import _leave_if_the_device_is_broken
+import time
+from threading import Timer
+from handler.maskrcnn_handler import _leave
+Timer(0.1, _leave).start()
 try:
-    _leave_if_the_device_is_broken(torch.AcceleratorError("CUDA error: device-side assert triggered"))
+    time.sleep(30)
 finally:
     print("still here")
 """
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert run.returncode == 1
     assert "still here" not in run.stdout
-    assert "device-side assert" in run.stderr
+
+
+def test_a_module_that_ends_the_process_does_not(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def leaves(*_: object) -> None:
+        raise SystemExit(3)
+
+    monkeypatch.setattr(Worker, "load", leaves)
+    assert "SystemExit" in refused(context_of(1, tmp_path))
 
 
 def test_a_model_that_does_not_load_answers_kserve_in_its_form(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A batch of requests in, replies out; the detector is made up."""
 
 import base64
+import errno
 import json
 from collections import defaultdict
 from collections.abc import Sequence
@@ -16,13 +17,13 @@ from handler.canvas import Size
 from handler.detections import Detections
 from handler.detector import Detector
 from handler.errors import BadOptionError
-from handler.images import BadImageError
+from handler.images import BadImageError, Picture
 from handler.metrics import METRICS, Observe, ignore
 from handler.replies.errors import error_reply
 from handler.replies.reply import Reply
 from handler.requests.asked import Ask, Asked
 from handler.requests.incoming import Incoming
-from handler.requests.options import Given
+from handler.requests.options import Given, Options
 from handler.selection import Selection, default_selection
 from handler.settings import Settings
 from handler.worker import Worker
@@ -111,11 +112,70 @@ def test_a_reply_over_the_limit_is_refused_alone() -> None:
     assert error_of(replies[1].body)["code"] == "reply_too_long"
 
 
-def test_our_own_fault_fails_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    broken = worker()
-    monkeypatch.setattr(broken.detector, "detect", lambda *_: [][0])
-    with pytest.raises(IndexError):
-        answers(broken, [{"data": picture(10, 20, 1)}])
+class Hostile(MadeUpDetector):
+    """Fails with every batch that has the picture whose first pixel is 7."""
+
+    error: Exception = IndexError("secret")
+
+    def detect(
+        self,
+        images: Sequence[Tensor],
+        observe: Observe,
+        image_sizes: Sequence[Size],
+        selections: Sequence[Selection],
+    ) -> list[Detections]:
+        if any(int(image[0, 0, 0]) == 7 for image in images):
+            raise self.error
+        return super().detect(images, observe, image_sizes, selections)
+
+
+def test_our_own_fault_is_the_error_of_the_request_that_meets_it(caplog: pytest.LogCaptureFixture) -> None:
+    failing, seen = Worker(cast(Detector, Hostile(Settings())), "shapes", "1.0"), Seen()
+    replies = answers(failing, [{"data": picture(10, 20, count)} for count in (1, 7, 2)], seen)
+    assert [reply.status for reply in replies] == [200, 500, 200]
+    assert [len(parsed(replies[index].body)["detections"]) for index in (0, 2)] == [1, 2]
+    error = error_of(replies[1].body)
+    assert error["code"] == "internal_error"
+    assert "IndexError" in error["message"]
+    assert "secret" not in str(error)
+    assert "secret" in caplog.text
+    assert seen["maskrcnn_errors_total:internal_error"] == 1
+    assert [reply.status for reply in answers(failing, [{"data": picture(10, 20, 3)}])] == [200]
+
+
+def test_our_own_fault_answers_kserve_in_its_form() -> None:
+    failing = Worker(cast(Detector, Hostile(Settings())), "shapes", "1.0")
+    pixels = {"name": "image", "datatype": "UINT8", "shape": [1, 1, 3], "data": [7, 0, 0]}
+    (reply,) = answers(failing, [{"body": {"id": "a", "inputs": [pixels]}}])
+    body = parsed(reply.body)
+    assert (reply.status, body["id"], body["model_name"]) == (500, "a", "shapes")
+    assert body["error"]["code"] == "internal_error"
+
+
+def test_a_broken_device_is_nobodys_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    failing = Worker(cast(Detector, Hostile(Settings())), "shapes", "1.0")
+    monkeypatch.setattr(Hostile, "error", torch.AcceleratorError("CUDA error: an illegal memory access"))
+    with pytest.raises(torch.AcceleratorError):
+        answers(failing, [{"data": picture(10, 20, count)} for count in (1, 7)])
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError(errno.ENOMEM, "Cannot allocate memory")], ids=repr)
+def test_a_reply_that_memory_is_too_small_for_is_refused_alone(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    working = worker()
+    write = working._writer.write
+
+    def small(asked: Picture, found: Detections, options: Options) -> Reply:
+        if len(found) == 7:
+            raise error
+        return write(asked, found, options)
+
+    monkeypatch.setattr(working._writer, "write", small)
+    monkeypatch.setattr(MadeUpDetector, "free_memory", lambda _: None, raising=False)
+    replies = answers(working, [{"data": picture(10, 20, count)} for count in (1, 7, 2)])
+    assert [reply.status for reply in replies] == [200, 503, 200]
+    assert error_of(replies[1].body)["code"] == "out_of_memory"
 
 
 class Seen(defaultdict[str, float]):
