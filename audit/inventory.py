@@ -1,4 +1,4 @@
-"""What is installed: Python packages, and the Java libraries inside TorchServe's jar as far as it tells their versions."""
+"""What is installed: Python packages, and the Java libraries inside the jar of TorchServe that tell a version."""
 
 import re
 import zipfile
