@@ -335,9 +335,11 @@ def test_a_body_of_no_clear_length_is_not_passed_on(stubbed: Proxy, said: Said, 
     address = urlsplit(stubbed.url)
     assert address.hostname
     trusted = ssl.create_default_context(cafile=str(stubbed.folder / "cert.pem"))
-    with socket.create_connection((address.hostname, address.port or 443), timeout=10) as plain:
-        connection = trusted.wrap_socket(plain, server_hostname=address.hostname)
-        login = f"Authorization: {LOGIN['Authorization']}"
+    login = f"Authorization: {LOGIN['Authorization']}"
+    with (
+        socket.create_connection((address.hostname, address.port or 443), timeout=10) as plain,
+        trusted.wrap_socket(plain, server_hostname=address.hostname) as connection,
+    ):
         connection.sendall(f"POST /predictions/x HTTP/1.1\r\nHost: x\r\n{login}\r\n{head}\r\n\r\nabcd".encode())
         assert int(connection.recv(4096).split(b" ", 2)[1]) in (400, 411, 501)
     assert "seen" not in said
