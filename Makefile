@@ -42,21 +42,41 @@ LABELS_FILE := $(if $(wildcard export/class_lists/$(LABELS).txt),$(wildcard $(LA
 EXPORT_ARGS := $(if $(VERSION),--version $(VERSION) )$(if $(PRESET),--preset $(PRESET)) $(if $(LABELS),--labels $(LABELS)) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ops mar serve stop predict page ready register versions scale rollback unregister test test-emulated check bench gpu-check clean FORCE
+.PHONY: help setup lock audit ops mar serve stop predict page ready register versions scale rollback unregister test test-emulated check bench gpu-check clean FORCE
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-13s %s\n", $$1, $$2 }'
 
 setup: $(INSTALLED) ## Make .venv with everything needed (TORCH_INDEX=URL: another build of PyTorch)
 
-$(INSTALLED): requirements.txt requirements-dev.txt requirements-java.txt server/java.py
+# Nothing of the lock is built here: a wheel runs no code of its own while it is installed.
+LOCKED      := -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all:
+
+$(INSTALLED): requirements.txt requirements.lock requirements-java.lock server/java.py
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
 	  || { echo "error: $(PYTHON) must be Python 3.11, 3.12 or 3.13; choose one with PYTHON=python3.12"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	@echo "fetching PyTorch, TorchServe and what else is needed into $(VENV): a few minutes, without another word"
-	$(PY) -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -r requirements.txt -r requirements-dev.txt
-	@$(PY) -m server.java >/dev/null 2>&1 || $(PY) -m pip install --quiet --disable-pip-version-check -r requirements-java.txt
+	$(PY) $(LOCKED) -r requirements.lock
+	$(PY) -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) $$(grep '^torch==' requirements.txt)
+	@$(PY) -m server.java >/dev/null 2>&1 || $(PY) $(LOCKED) -r requirements-java.lock
 	@touch $@
+
+# uv resolves for every Python and every system at once. It lives in a folder of its own, not in .venv.
+UV          := build/uv/bin/uv
+COMPILE      = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --only-binary :all: \
+  --no-emit-package torch --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
+
+$(UV):
+	$(PYTHON) -m venv build/uv
+	build/uv/bin/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
+
+lock: $(UV) ## Write requirements*.lock anew from requirements*.txt (UPGRADE=1: the newest of what they leave open)
+	$(COMPILE) requirements.txt requirements-dev.txt --output-file requirements.lock
+	$(COMPILE) requirements-java.txt --output-file requirements-java.lock
+
+audit: $(INSTALLED) ## List packages and jars with their versions and what is known against them (OFFLINE=1: ask nobody)
+	@$(PY) -m audit $(if $(OFFLINE),--offline)
 
 include ops/build.mk
 

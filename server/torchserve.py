@@ -22,6 +22,7 @@ from server.java import java_home
 
 STATE_FILE = "server.json"
 LOG_FILE = "torchserve.log"
+LOG_CONFIG = Path(__file__).with_name("log4j2.xml")
 LONGEST_FOLDER = 65  # bytes: "/torchserve-12345678/.ts.sock.12345" comes on top
 # The smallest picture there is: a real prediction that costs next to nothing.
 ONE_PIXEL_PNG = bytes.fromhex(
@@ -241,6 +242,7 @@ def start(home: Path, archives: dict[str, Path], config: Path, addresses: Addres
         raise ServerError(f"archives must lie in one model store, got {sorted(map(str, stores))}")
     refuse_taken(addresses.taken())
     home.mkdir(parents=True, exist_ok=True)
+    home.chmod(0o700)  # TorchServe writes the tokens first and takes others' right to read them afterwards
     home = home.resolve()
     own_config = home / "config.properties"
     own_config.write_text(addresses.write_into(config.read_text()))
@@ -287,6 +289,7 @@ def _launch(home: Path, temporary: Path, store: Path, archives: dict[str, Path],
     """Run the plain command that a user would type; the pid of the Java process it leaves behind."""
     command = [sys.executable, "-m", "ts.model_server", "--start", "--ncs"]
     command += ["--model-store", str(store), "--ts-config", str(config)]
+    command += ["--log-config", str(LOG_CONFIG)]
     command += ["--models", *(f"{name}={archive.name}" for name, archive in archives.items())]
     environment = os.environ | {"JAVA_HOME": str(java_home()), "TEMP": str(temporary), "TMPDIR": str(temporary)}
     # What stands on it would be imported instead of what the archive carries.

@@ -14,6 +14,7 @@ ALLOWED = {
     "handler": {"handler", "ops"},
     "export": {"export", "handler", "ops"},
     "server": {"server"},
+    "audit": {"audit"},
 }
 OURS = {*ALLOWED, "tests", "benchmarks"}
 

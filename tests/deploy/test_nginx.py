@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import ssl
 import subprocess
 import time
@@ -17,6 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -306,6 +308,41 @@ def test_what_a_client_must_not_say_is_not_passed_on(stubbed: Proxy, said: Said)
     assert seen["authorization"] == "Bearer key"
     assert seen["x-detect-masks"] == "none"
     assert not seen.keys() & {"describe", "explain"}
+
+
+def test_a_body_in_chunks_is_passed_on_with_its_length(stubbed: Proxy, said: Said) -> None:
+    said |= {"status": 200, "body": b"{}", "headers": {}}
+    chunks: Any = iter([b"abc", b"def"])  # without a length, urllib sends chunks
+    assert stubbed.ask("/predictions/x", chunks)[0] == 200
+    seen = {name.lower(): value for name, value in said["seen"].items()}
+    assert seen["content-length"] == "6"
+    assert "transfer-encoding" not in seen
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "Content-Length: +4",
+        "Content-Length: 4\r\nContent-Length: 4",
+        "Content-Length: 4\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: xchunked",
+        "Transfer-Encoding: chunked, identity",
+    ],
+)
+def test_a_body_of_no_clear_length_is_not_passed_on(stubbed: Proxy, said: Said, head: str) -> None:
+    said |= {"status": 200, "body": b"{}", "headers": {}}
+    said.pop("seen", None)
+    address = urlsplit(stubbed.url)
+    assert address.hostname
+    trusted = ssl.create_default_context(cafile=str(stubbed.folder / "cert.pem"))
+    login = f"Authorization: {LOGIN['Authorization']}"
+    with (
+        socket.create_connection((address.hostname, address.port or 443), timeout=10) as plain,
+        trusted.wrap_socket(plain, server_hostname=address.hostname) as connection,
+    ):
+        connection.sendall(f"POST /predictions/x HTTP/1.1\r\nHost: x\r\n{login}\r\n{head}\r\n\r\nabcd".encode())
+        assert int(connection.recv(4096).split(b" ", 2)[1]) in (400, 411, 501)
+    assert "seen" not in said
 
 
 def test_one_client_gets_no_more_than_its_share(stubbed: Proxy, said: Said) -> None:

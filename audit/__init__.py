@@ -1,0 +1,1 @@
+"""``make audit``: what is installed and what is known against it."""
