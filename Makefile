@@ -76,7 +76,7 @@ lock: $(UV) ## Write requirements*.lock anew from requirements*.txt (UPGRADE=1: 
 	$(COMPILE) requirements-java.txt --output-file requirements-java.lock
 
 audit: $(INSTALLED) ## List packages and jars with their versions and what is known against them (OFFLINE=1: ask nobody)
-	@$(PY) -m audit $(if $(OFFLINE),--offline)
+	@$(PY) -m tests.audit $(if $(OFFLINE),--offline)
 
 include ops/build.mk
 

@@ -14,7 +14,6 @@ ALLOWED = {
     "handler": {"handler", "ops"},
     "export": {"export", "handler", "ops"},
     "server": {"server"},
-    "audit": {"audit"},
 }
 OURS = {*ALLOWED, "tests", "benchmarks"}
 

@@ -11,7 +11,7 @@ import pytest
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
 
-from audit.inventory import normalised
+from tests.audit.inventory import normalised
 
 ROOT = Path(__file__).parent.parent
 LOCKS = {

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from audit import __main__ as command
-from audit.advisories import Advisory, said_by_index, table, unknown_to
-from audit.inventory import UNTOLD, Component, bundled_jars, installed_packages, libraries_of
+from tests.audit import __main__ as command
+from tests.audit.advisories import Advisory, said_by_index, table, unknown_to
+from tests.audit.inventory import UNTOLD, Component, bundled_jars, installed_packages, libraries_of
 
 ADVISORY = Advisory("CVE-0000-1", "thing", "4.1.59", "about", "why", "https://example.com")
 

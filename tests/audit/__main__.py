@@ -1,12 +1,12 @@
-"""``python -m audit``: every package and jar with its version, and what is known against it."""
+"""``python -m tests.audit``: every package and jar with its version, and what is known against it."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from audit.advisories import Advisory, said_by_index, table, unknown_to
-from audit.inventory import Component, bundled_jars, installed_packages
+from tests.audit.advisories import Advisory, said_by_index, table, unknown_to
+from tests.audit.inventory import Component, bundled_jars, installed_packages
 
 
 def show_table(components: Sequence[Component], advisories: Sequence[Advisory]) -> None:
@@ -35,14 +35,16 @@ def ask_index(packages: Sequence[Component], advisories: Sequence[Advisory]) -> 
 
 def main() -> int:
     """Run the command; 1 where the index knows something that the table does not judge."""
-    parser = argparse.ArgumentParser(prog="python -m audit", description="List what is installed and known against it.")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.audit", description="List what is installed and known against it."
+    )
     parser.add_argument("--offline", action="store_true", help="ask nobody: compare with the committed table only")
     arguments = parser.parse_args()
     packages, jars = installed_packages(), bundled_jars()
     for each in [*packages, *jars]:
         print(f"{each.kind:<9}{each.name:<29}{each.version}")
     checked, advisories = table()
-    print(f"\nthe table audit/advisories.toml, last looked through on {checked}:")
+    print(f"\nthe table tests/audit/advisories.toml, last looked through on {checked}:")
     show_table([*packages, *jars], advisories)
     new = [] if arguments.offline else ask_index(packages, advisories)
     for line in new:

@@ -13,7 +13,7 @@ from urllib.request import Request, urlopen
 
 from packaging.version import Version
 
-from audit.inventory import UNTOLD, Component
+from tests.audit.inventory import UNTOLD, Component
 
 TABLE = Path(__file__).with_name("advisories.toml")
 INDEX = "https://pypi.org/pypi"

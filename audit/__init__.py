@@ -1,1 +1,0 @@
-"""``make audit``: what is installed and what is known against it."""
