@@ -26,4 +26,3 @@ def percentiles(times: Sequence[float]) -> dict[str, float | None]:
     """p50, p90, p99 and max; None where nothing was answered."""
     named = {name: percentile(times, share) if times else None for name, share in NAMED.items()}
     return named | {"max": max(times, default=None)}
-

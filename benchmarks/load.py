@@ -144,9 +144,7 @@ def _group(
         return [outcome for run in runs for outcome in run.result()]
 
 
-def _one_client(
-    target: Target, bodies: list[bytes], requests: int, first: int, count_failures: bool
-) -> list[Outcome]:
+def _one_client(target: Target, bodies: list[bytes], requests: int, first: int, count_failures: bool) -> list[Outcome]:
     client, outcomes = Client(target), list[Outcome]()
     try:
         for number in range(first, first + requests):

@@ -23,7 +23,7 @@ _HEAD_START = 0.1  # seconds until the schedule begins
 
 
 def poisson(rate: float, seconds: float, seed: int) -> list[float]:
-    """Moments of a Poisson process: the gaps are exponentially distributed, as with users who know nothing of each other.
+    """Moments of a Poisson process, as of users who know nothing of each other: exponentially distributed gaps.
 
     Args:
         rate: Requests a second on average.

@@ -1,9 +1,9 @@
-"""What a benchmark leaves behind: JSON with everything, Markdown with what is worth reading, plots where they can be."""
+"""What a benchmark leaves behind: JSON with everything, Markdown with what is worth reading, and plots."""
 
 import importlib.util
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from benchmarks.machine import Facts, as_line
 
 Row = dict[str, Any]
 Plot = Callable[[Path], None]
+LONGEST = 60  # rows of a table that is worth reading; longer ones are for the JSON and the plots
 
 
 @dataclass
@@ -38,7 +39,7 @@ class Report:
         """All but the plots."""
         settings = ", ".join(f"{name} {value}" for name, value in self.settings.items())
         parts = [f"# {self.title}", as_line(self.machine) + (f"\n\n{settings}" if settings else "")]
-        parts += [f"## {heading}\n\n{table(rows)}" for heading, rows in self.tables.items() if rows]
+        parts += [f"## {heading}\n\n{table(rows)}" for heading, rows in self.tables.items() if 0 < len(rows) <= LONGEST]
         return "\n\n".join(parts + self.notes) + "\n"
 
     def write(self, out: Path) -> None:
@@ -65,6 +66,17 @@ def table(rows: Sequence[Row]) -> str:
     columns = list(dict.fromkeys(name for row in rows for name, value in row.items() if _fits(value)))
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     return "\n".join(lines + [f"| {' | '.join(_cell(row.get(name)) for name in columns)} |" for row in rows])
+
+
+def shown(rows: Iterable[Row]) -> list[Row]:
+    """All rows, each printed as soon as it is there: a run takes minutes."""
+    kept: list[Row] = []
+    print(flush=True)
+    for row in rows:
+        kept.append(row)
+        lines = table([row]).splitlines()
+        print("\n".join(lines if len(kept) == 1 else lines[2:]), flush=True)
+    return kept
 
 
 def _fits(value: object) -> bool:

@@ -1,5 +1,7 @@
 """A TorchServe of the benchmark's own: on free ports, in a folder that goes with it, with the options to measure."""
 
+import signal
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,7 +24,7 @@ def running(archives: Mapping[str, Path]) -> Iterator[TorchServe]:
     Args:
         archives: Model name to ``.mar``, all in one folder.
     """
-    with tempfile.TemporaryDirectory() as home:
+    with tempfile.TemporaryDirectory() as home, ended_by_sigterm():
         server = start(Path(home), dict(archives), ROOT / "config.properties", Addresses.free())
         try:
             for name in archives:
@@ -30,6 +32,16 @@ def running(archives: Mapping[str, Path]) -> Iterator[TorchServe]:
             yield server
         finally:
             server.stop()
+
+
+@contextmanager
+def ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM (of ``timeout``, of CI) end the block like Ctrl-C does: else the server would be left running."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

@@ -1,9 +1,9 @@
 """An archive behind a real TorchServe: throughput in a closed loop, latency in an open one, batches, memory.
 
 ``python -m benchmarks.served``: the demo model and its pictures. ``--archive FILE --pictures photos --clients 1,8,64``
-sends JPEGs of 640 x 480; ``--pictures sizes`` those of 40 sizes. First so many clients ask as fast as they are answered,
-which says how much the server can do; then requests come at fixed rates, up to beyond that, which says how long users
-wait. The server is its own, on free ports, and stopped at the end.
+sends JPEGs of 640 x 480; ``--pictures sizes`` those of 40 sizes. First so many clients ask as fast as they are
+answered, which says how much the server can do; then requests come at fixed rates, up to beyond that, which says how
+long users wait. The server is its own, on free ports, and stopped at the end.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from benchmarks.load import Load, closed_loop
 from benchmarks.machine import as_line, describe, gpu_memory_mb
 from benchmarks.open_loop import constant, lateness, open_loop, poisson
 from benchmarks.pictures import KINDS, SEED, sent
-from benchmarks.report import Report, Row, table
+from benchmarks.report import Report, Row, shown
 from benchmarks.running import DEMO, running, target_of
 from server.torchserve import TorchServe
 
@@ -83,37 +83,28 @@ def measure(server: TorchServe, arguments: argparse.Namespace) -> dict[str, list
     kinds = {name: pictures for kind in arguments.pictures.split(",") for name, pictures in sent(kind).items()}
     every = [picture for pictures in kinds.values() for picture in pictures]
     closed_loop(target_of(server, arguments.name), every, max(arguments.clients), arguments.warm_up)
-    tables = {"rows": _shown(closed_rows(server, kinds, arguments))}
+    tables = {"rows": shown(closed_rows(server, kinds, arguments))}
     mixed = list(kinds)[-1]
     capacity = max(row["per_second"] for row in tables["rows"] if row["pictures"] == mixed)
     print(f"\n{mixed}, at fixed rates; in the closed loop {capacity:.1f} a second\n", flush=True)
-    return tables | {"open": _shown(open_rows(server, kinds[mixed], rates_of(arguments.rates, capacity), arguments))}
-
-
-def _shown(rows: Iterator[Row]) -> list[Row]:
-    """All rows, each printed as soon as it is there: a run takes minutes."""
-    kept: list[Row] = []
-    for row in rows:
-        kept.append(row)
-        lines = table([row]).splitlines()
-        print("\n".join(lines if len(kept) == 1 else lines[2:]), flush=True)
-    return kept
+    return tables | {"open": shown(open_rows(server, kinds[mixed], rates_of(arguments.rates, capacity), arguments))}
 
 
 def with_plots(report: Report, archive: Path) -> Report:
     """The same with what can be drawn of it."""
     closed, opened = report.tables["rows"], report.tables["open"]
     if len({row["clients"] for row in closed}) > 1:
-        axes = {"x": ("clients", "clients"), "y": ("per_second", "requests answered a second")}
-        report.plots["throughput"] = partial(_draw, "lines", rows=closed, by="pictures", title=archive.stem, **axes)
+        axes: dict[str, Any] = {"x": ("clients", "clients"), "y": ("per_second", "requests answered a second")}
+        report.plots["throughput"] = partial(draw, "lines", rows=closed, by="pictures", title=archive.stem, **axes)
     if opened:
         capacity = max(row["per_second"] for row in closed if row["pictures"] == closed[-1]["pictures"])
         title = f"{archive.stem}, {closed[-1]['pictures']}"
-        report.plots["latency"] = partial(_draw, "latency_against_rate", rows=opened, capacity=capacity, title=title)
+        report.plots["latency"] = partial(draw, "latency_against_rate", rows=opened, capacity=capacity, title=title)
     return report
 
 
-def _draw(name: str, path: Path, **what: Any) -> None:
+def draw(name: str, path: Path, **what: Any) -> None:
+    """One of the plots."""
     from benchmarks import plots  # here: it loads matplotlib, which only the plots need
 
     getattr(plots, name)(path, **what)
