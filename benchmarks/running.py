@@ -1,5 +1,6 @@
 """A TorchServe of the benchmark's own: on free ports, in a folder that goes with it, with the options to measure."""
 
+import multiprocessing
 import signal
 import sys
 import tempfile
@@ -37,7 +38,13 @@ def running(archives: Mapping[str, Path]) -> Iterator[TorchServe]:
 @contextmanager
 def ended_by_sigterm() -> Iterator[None]:
     """Let SIGTERM (of ``timeout``, of CI) end the block like Ctrl-C does: else the server would be left running."""
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+
+    def end(*_: object) -> None:
+        for client in multiprocessing.active_children():  # else they would be waited for, to the end of their schedule
+            client.terminate()
+        sys.exit(128 + signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, end)
     try:
         yield
     finally:

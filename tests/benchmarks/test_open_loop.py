@@ -1,14 +1,22 @@
 """That the open loop shows what a closed one hides."""
 
+import os
+import signal
 import statistics
+import subprocess
+import sys
+import textwrap
+import time
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
 from benchmarks.latency import percentile, percentiles
 from benchmarks.load import closed_loop
 from benchmarks.open_loop import constant, lateness, open_loop, poisson
+from benchmarks.running import ROOT
 from tests.benchmarks.stand_in import StandIn, standing_in
 
 STALL = 1.0  # seconds
@@ -88,3 +96,33 @@ def test_percentiles_are_times_that_were_measured() -> None:
 def test_no_percentile_without_times_or_of_no_share(times: list[float], share: float) -> None:
     with pytest.raises(ValueError, match="a percentile needs times"):
         percentile(times, share)
+
+
+def test_sigterm_ends_a_run_at_once_and_cleans_up(server: StandIn, tmp_path: Path) -> None:
+    """As `timeout` and CI send it: the server that a benchmark started must not outlive it."""
+    program = f"""
+from pathlib import Path
+from benchmarks.load import Target
+from benchmarks.open_loop import open_loop
+from benchmarks.running import ended_by_sigterm
+try:
+    with ended_by_sigterm():
+        open_loop(Target("127.0.0.1", {server.server_port}, "/", {{}}), [b"a"], [0.0, 600.0])
+finally:
+    Path({str(tmp_path / "cleaned")!r}).touch()
+"""
+    # A file: the client processes import the main program again, and must not run it.
+    script = tmp_path / "run.py"
+    script.write_text(f"if __name__ == '__main__':\n{textwrap.indent(program, '    ')}")
+    running = subprocess.Popen(
+        [sys.executable, script], env=os.environ | {"PYTHONPATH": str(ROOT)}, stderr=subprocess.DEVNULL
+    )
+    try:
+        while not server.bodies:
+            assert running.poll() is None
+            time.sleep(0.05)
+        running.terminate()
+        assert running.wait(timeout=60) == 128 + signal.SIGTERM
+    finally:
+        running.kill()
+    assert (tmp_path / "cleaned").exists()
