@@ -9,7 +9,7 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib.axes import Axes  # noqa: E402 - the backend is chosen first
 from matplotlib.figure import Figure  # noqa: E402
-from matplotlib.ticker import FormatStrFormatter  # noqa: E402
+from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter  # noqa: E402
 
 Row = dict[str, Any]
 SIZE = (7.0, 4.2)  # inches, at DPI
@@ -47,8 +47,9 @@ def latency_against_rate(path: Path, rows: Sequence[Row], capacity: float, title
             points = [(row["rate"], row[name]) for row in rows if row[name] is not None]
             axes.plot(*_columns(points), "o-", color=colour, label=name, markersize=4)
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
-        axes.yaxis.set_minor_formatter(FormatStrFormatter("%g"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
         axes.axvline(capacity, color="#999999", linestyle="--", label=f"closed loop: {capacity:.1f} a second")
         _mark_failures(axes, rows)
 
