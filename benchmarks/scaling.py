@@ -100,7 +100,8 @@ def memory_samples(archive: Path, deployment: Deployment, seconds: float) -> lis
         sampler.start()
         try:
             while time.monotonic() - begin < seconds:
-                closed_loop(target_of(server, "demo"), bodies, clients, 4 * clients)
+                closed_loop(target_of(server, "demo"), bodies, clients, 2 * clients)
+                bodies = bodies[2 * clients :] + bodies[: 2 * clients]  # a loop begins with the first one
         finally:
             ended.set()
             sampler.join()
