@@ -42,7 +42,7 @@ LABELS_FILE := $(if $(wildcard export/class_lists/$(LABELS).txt),$(wildcard $(LA
 EXPORT_ARGS := $(if $(VERSION),--version $(VERSION) )$(if $(PRESET),--preset $(PRESET)) $(if $(LABELS),--labels $(LABELS)) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock audit ops mar serve stop predict page ready register versions scale rollback unregister test test-emulated check bench gpu-check clean FORCE
+.PHONY: help setup lock audit ops mar serve stop predict page ready register versions scale rollback unregister test test-emulated check bench bench-peer gpu-check clean FORCE
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -147,10 +147,19 @@ check: $(INSTALLED) ## Format, lint, types, then all tests: what CI runs
 	$(PY) -m mypy
 	@$(MAKE) test SLOW=1
 
-bench: $(MAR) ## Measure the ops, requests and replies, and the served demo model
-	$(PY) -m benchmarks.ops
-	$(PY) -m benchmarks.replies
-	$(PY) -m benchmarks.served --archive $(MAR) --name $(NAME)
+# Of `make bench` and `make bench-peer`: where figures and plots go. MODEL_BENCH: what of the whole network is timed.
+BENCH_OUT   := $(or $(OUT),build/bench)
+MODEL_BENCH ?= --only stages --runs 3
+
+bench: $(MAR) ## Measure ops, model by stage, replies and the served model (OUT=folder for figures and plots)
+	@mkdir -p $(BENCH_OUT)
+	$(PY) -m benchmarks.ops --out $(BENCH_OUT)/ops.json
+	$(PY) -m benchmarks.model $(MODEL_BENCH) --out $(BENCH_OUT)
+	$(PY) -m benchmarks.replies --out $(BENCH_OUT)/replies.json
+	$(PY) -m benchmarks.served --archive $(MAR) --name $(NAME) --out $(BENCH_OUT)/served.json
+
+bench-peer: $(STORE)/demo.mar ## The demo model beside TorchServe's own object_detector, where torchvision is (OUT=)
+	$(PY) -m benchmarks.peer --archive $(STORE)/demo.mar --out $(BENCH_OUT)/peer.json
 
 # PY=python3 where a GPU machine has a PyTorch of its own: no virtual environment is made then. Further: ONLY=steps,
 # MINUTES=9, OUT=folder, WHEELS="folder ..." with packages that lack there, SERVE=1.

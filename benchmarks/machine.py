@@ -25,6 +25,8 @@ def describe(device: torch.device | None = None) -> Facts:
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)),
         "threads": torch.get_num_threads(),
+        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9),
+        "load_before": round(os.getloadavg()[0], 1),  # of a minute: above 0, something else ran, too
         "python": platform.python_version(),
         "torch": torch.__version__,
     }

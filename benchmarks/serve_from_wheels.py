@@ -12,7 +12,8 @@ import sys
 import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
-from zipfile import ZIP_STORED, ZipFile
+
+from benchmarks.repack import Deployment, Options, repack
 
 ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / "build" / "served"
@@ -58,19 +59,12 @@ def environment_with(wheels: Sequence[Path], folder: Path) -> Path:
 
 def configured(archive: Path, device: str, dtype: str, workers: int) -> None:
     """Write what this deployment chooses into the archive's ``model-config.yaml``."""
-    import yaml  # here: it may come with the wheels only
 
-    with ZipFile(archive) as file:
-        entries = {info: file.read(info) for info in file.infolist()}
-    with ZipFile(archive, "w", ZIP_STORED) as file:
-        for info, content in entries.items():
-            if info.filename == "model-config.yaml":
-                options = yaml.safe_load(content)
-                options |= {"deviceType": device, "minWorkers": workers, "maxWorkers": workers}
-                options |= {"batchSize": 16, "maxBatchDelay": 2}
-                options["detection"] |= {"dtype": dtype, "warm_up_sizes": [[480, 640]]}
-                content = yaml.safe_dump(options).encode()
-            file.writestr(info, content)
+    def change(options: Options) -> Options:
+        options = Deployment(workers, batch_size=16, max_batch_delay=2).change(options) | {"deviceType": device}
+        return options | {"detection": options["detection"] | {"dtype": dtype, "warm_up_sizes": [[480, 640]]}}
+
+    repack(archive, archive, change)
 
 
 def checkpoint(path: Path, tiny: bool) -> None:
@@ -134,6 +128,8 @@ def main(given: Sequence[str] | None = None) -> None:
         str(arguments.requests),
         "--warm-up",
         "200",
+        "--seconds",
+        "8",
         "--out",
         arguments.out / "served.json",
     )

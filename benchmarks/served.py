@@ -1,125 +1,148 @@
-"""An archive behind a real TorchServe: latency of one client, throughput of several, memory of worker and GPU.
+"""An archive behind a real TorchServe: throughput in a closed loop, latency in an open one, batches, memory.
 
 ``python -m benchmarks.served``: the demo model and its pictures. ``--archive FILE --pictures photos --clients 1,8,64``
-sends JPEGs of 640 x 480; ``--pictures sizes`` those of 40 sizes. The server is its own, on free ports, and stopped at
-the end.
+sends JPEGs of 640 x 480; ``--pictures sizes`` those of 40 sizes. First so many clients ask as fast as they are
+answered, which says how much the server can do; then requests come at fixed rates, up to beyond that, which says how
+long users wait. The server is its own, on free ports, and stopped at the end.
 """
 
 import argparse
-import io
-import json
-import statistics
-import tempfile
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
-from benchmarks.load import Load, Target, closed_loop
+from benchmarks.batches import Batches
+from benchmarks.latency import percentiles
+from benchmarks.load import Load, closed_loop
 from benchmarks.machine import as_line, describe, gpu_memory_mb
-from server import tokens
-from server.addresses import HOST, Addresses
-from server.torchserve import TorchServe, start
+from benchmarks.open_loop import constant, lateness, open_loop, poisson
+from benchmarks.pictures import KINDS, SEED, sent
+from benchmarks.report import Report, Row, shown
+from benchmarks.running import DEMO, running, target_of
+from server.torchserve import TorchServe
 
-ROOT = Path(__file__).resolve().parent.parent
-DEMO = ROOT / "model_store" / "demo.mar"
-JPEG_QUALITY = 90
-COLUMNS = ("pictures", "clients", "per_second", "p50", "p90", "p99", "max", "worker_mb", "gpu_mb")
-
-
-def target_of(server: TorchServe, model: str) -> Target:
-    """Where to send pictures; the token in it lives an hour."""
-    token = tokens.headers(server.home, "inference", server.addresses.management_url)
-    return Target(HOST, server.addresses.inference, f"/predictions/{model}", {"Content-Type": "image/jpeg"} | token)
+# Of what the closed loop did a second.
+SHARES = (0.25, 0.5, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5)
+Kinds = dict[str, list[bytes]]
 
 
-def percentiles(times: list[float]) -> dict[str, float]:
-    """Of a list of milliseconds."""
-    cuts = statistics.quantiles(times, n=100, method="inclusive")
-    return {"p50": cuts[49], "p90": cuts[89], "p99": cuts[98], "max": max(times)}
+def counted(load: Load) -> Row:
+    """What every row says of its requests; latencies are of those that got 200, the others are counted."""
+    answered = len(load.answered)
+    counts = {"requests": len(load.outcomes), "failed": len(load.outcomes) - answered, "statuses": load.statuses}
+    return counts | {"per_second": load.per_second} | percentiles(load.milliseconds)
 
 
-def row(
-    server: TorchServe, model: str, name: str, pictures: Sequence[bytes], clients: int, requests: int
-) -> dict[str, Any]:
-    """One row of the table, and what the memory was after it."""
-    load: Load = closed_loop(target_of(server, model), pictures, clients, requests)
+def afterwards(server: TorchServe, before: Batches) -> Row:
+    """Batches since then, and the memory now."""
     memory = {"worker_mb": server.worker_bytes() / 1e6, "gpu_mb": gpu_memory_mb()}
-    return (
-        {"pictures": name, "clients": clients, "per_second": load.per_second} | percentiles(load.milliseconds) | memory
-    )
+    return Batches.now(server).since(before) | memory
 
 
-def jpeg(height: int, width: int, seed: int) -> bytes:
-    """A made-up photograph."""
-    from benchmarks.made_up import photo  # here: it loads PyTorch and the ops, which the demo rows do not need
-
-    packed = io.BytesIO()
-    Image.fromarray(photo(height, width, seed).numpy()).save(packed, "JPEG", quality=JPEG_QUALITY)
-    return packed.getvalue()
-
-
-def sent(kind: str) -> dict[str, list[bytes]]:
-    """The pictures of each row, by the name of the row."""
-    if kind == "demo":
-        pictures = [path.read_bytes() for path in sorted((ROOT / "demo" / "pictures").glob("*.jpg"))]
-        return {"one picture": pictures[2:3], "24 pictures": pictures}
-    if kind == "photos":
-        return {"640 x 480": [jpeg(480, 640, seed) for seed in range(16)]}
-    from benchmarks.made_up import PHOTO_SIZES
-
-    return {"40 sizes": [jpeg(*size, seed) for seed, size in enumerate(PHOTO_SIZES)]}
+def closed_rows(server: TorchServe, kinds: Kinds, arguments: argparse.Namespace) -> Iterator[Row]:
+    """A row for each kind of pictures and number of clients, or several, so that memory which grows shows."""
+    target = target_of(server, arguments.name)
+    for name, pictures in kinds.items():
+        for clients in arguments.clients:
+            for _ in range(arguments.repeat):
+                before = Batches.now(server)
+                load = closed_loop(target, pictures, clients, arguments.requests)
+                yield {"pictures": name, "clients": clients} | counted(load) | afterwards(server, before)
 
 
-def measure(server: TorchServe, arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+def open_rows(
+    server: TorchServe, pictures: list[bytes], rates: Sequence[float], arguments: argparse.Namespace
+) -> Iterator[Row]:
+    """A row for each rate. The next one begins when all requests of the last one have ended."""
+    for rate in rates:
+        before = Batches.now(server)
+        schedule = constant(rate, arguments.seconds)
+        if arguments.arrivals == "poisson":
+            schedule = poisson(rate, arguments.seconds, arguments.seed)
+        load = open_loop(target_of(server, arguments.name), pictures, schedule)
+        yield {"rate": rate} | counted(load) | lateness(load) | afterwards(server, before)
+
+
+def rates_of(asked: str, capacity: float) -> list[float]:
+    """The rates to try.
+
+    Args:
+        asked: ``auto``: shares of the capacity; ``none``; or numbers with commas between them.
+        capacity: Requests a second that were answered at best.
+    """
+    if asked == "none":
+        return []
+    if asked != "auto":
+        return [float(rate) for rate in asked.split(",")]
+    return [float(f"{share * capacity:.3g}") for share in SHARES]
+
+
+def measure(server: TorchServe, arguments: argparse.Namespace) -> dict[str, list[Row]]:
     """All rows of one server, warmed up by the most clients with every picture."""
     kinds = {name: pictures for kind in arguments.pictures.split(",") for name, pictures in sent(kind).items()}
-    clients = [int(count) for count in arguments.clients.split(",")]
     every = [picture for pictures in kinds.values() for picture in pictures]
-    closed_loop(target_of(server, arguments.name), every, max(clients), arguments.warm_up)
-    for name, pictures in kinds.items():
-        for count in clients:
-            for _ in range(arguments.repeat):  # a row each, so that memory which grows shows
-                yield row(server, arguments.name, name, pictures, count, arguments.requests)
+    closed_loop(target_of(server, arguments.name), every, max(arguments.clients), arguments.warm_up)
+    tables = {"rows": shown(closed_rows(server, kinds, arguments))}
+    mixed = list(kinds)[-1]
+    capacity = max(row["per_second"] for row in tables["rows"] if row["pictures"] == mixed)
+    print(f"\n{mixed}, at fixed rates; in the closed loop {capacity:.1f} a second\n", flush=True)
+    return tables | {"open": shown(open_rows(server, kinds[mixed], rates_of(arguments.rates, capacity), arguments))}
 
 
-def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Markdown."""
-    lines = [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
-    return "\n".join(lines + [f"| {' | '.join(_cell(each[name]) for name in COLUMNS)} |" for each in rows])
+def with_plots(report: Report, archive: Path) -> Report:
+    """The same with what can be drawn of it."""
+    closed, opened = report.tables["rows"], report.tables["open"]
+    if len({row["clients"] for row in closed}) > 1:
+        axes: dict[str, Any] = {"x": ("clients", "clients"), "y": ("per_second", "requests answered a second")}
+        report.plots["throughput"] = partial(draw, "lines", rows=closed, by="pictures", title=archive.stem, **axes)
+    if opened:
+        capacity = max(row["per_second"] for row in closed if row["pictures"] == closed[-1]["pictures"])
+        title = f"{archive.stem}, {closed[-1]['pictures']}"
+        report.plots["latency"] = partial(draw, "latency_against_rate", rows=opened, capacity=capacity, title=title)
+    return report
 
 
-def _cell(value: object) -> str:
-    return "-" if value is None else f"{value:.1f}" if isinstance(value, float) else str(value)
+def draw(name: str, path: Path, **what: Any) -> None:
+    """One of the plots."""
+    from benchmarks import plots  # here: it loads matplotlib, which only the plots need
+
+    getattr(plots, name)(path, **what)
+
+
+def numbers(text: str) -> list[int]:
+    """Whole numbers with commas between them."""
+    return [int(number) for number in text.split(",")]
 
 
 def parse_arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.served", description=__doc__)
     parser.add_argument("--archive", type=Path, default=DEMO)
     parser.add_argument("--name", default="demo", help="of the model in the URL (default: demo)")
-    parser.add_argument("--pictures", default="demo", help="demo, photos, sizes, or several with commas between them")
-    parser.add_argument("--clients", default="1,8", help="numbers with commas between them (default: 1,8)")
-    parser.add_argument("--requests", type=int, default=200, help="of each row (default: 200)")
+    parser.add_argument("--pictures", default="demo", help=f"{', '.join(KINDS)}, or several with commas between them")
+    parser.add_argument("--clients", type=numbers, default=[1, 8], help="of the closed loop (default: 1,8)")
+    parser.add_argument("--requests", type=int, default=200, help="of each row of the closed loop (default: 200)")
     parser.add_argument("--repeat", type=int, default=1, help="rows of each kind (default: 1)")
     parser.add_argument("--warm-up", type=int, default=50, help="requests before the first row (default: 50)")
-    parser.add_argument("--out", type=Path, help="also write the figures as JSON")
+    parser.add_argument("--rates", default="auto", help="of the open loop, a second: numbers, none, or auto (default)")
+    parser.add_argument("--arrivals", choices=["poisson", "constant"], default="poisson", help="default: poisson")
+    parser.add_argument("--seconds", type=float, default=20, help="of each rate (default: 20)")
+    parser.add_argument("--seed", type=int, default=SEED, help=f"of the moments (default: {SEED})")
+    parser.add_argument("--out", type=Path, help="also write JSON here, and Markdown and plots beside it")
     return parser.parse_args(given)
 
 
 def main(given: Sequence[str] | None = None) -> None:
     """Start, measure, stop, print."""
     arguments = parse_arguments(given)
-    with tempfile.TemporaryDirectory() as home:
-        server = start(Path(home), {arguments.name: arguments.archive}, ROOT / "config.properties", Addresses.free())
-        try:
-            waited = server.wait_until_ready(arguments.name)
-            rows = list(measure(server, arguments))
-        finally:
-            server.stop()
-    print(f"{as_line(describe())}, ready after {waited:.1f} s\n\n{table(rows)}")
+    about = describe()
+    print(as_line(about) + "\n", flush=True)
+    with running({arguments.name: arguments.archive}) as server:
+        tables = measure(server, arguments)
+    settings = {name: str(value) for name, value in vars(arguments).items() if name != "out"}
     if arguments.out:
-        arguments.out.write_text(json.dumps({"machine": describe(), "ready_s": waited, "rows": rows}, indent=2) + "\n")
+        report = Report(f"{arguments.name}, served", about, settings, tables)
+        with_plots(report, arguments.archive).write(arguments.out)
 
 
 if __name__ == "__main__":

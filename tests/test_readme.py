@@ -131,7 +131,7 @@ def test_make_lists_every_target_of_the_readme() -> None:
     wanted = [
         *("setup", "ops", "mar", "serve", "stop", "predict", "page", "ready"),
         *("register", "versions", "scale", "rollback", "unregister"),
-        *("test", "check", "bench", "gpu-check", "clean", "lock", "audit"),
+        *("test", "check", "bench", "bench-peer", "gpu-check", "clean", "lock", "audit"),
     ]
     assert targets >= {"help", *wanted}
     assert {name for block in blocks("bash") for name in re.findall(r"(?m)^make ([a-z-]+)", block)} <= targets

@@ -1,53 +1,42 @@
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 import pytest
 
-from benchmarks.load import Target, closed_loop
-
-
-class Counts(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    lock, bodies, sockets = threading.Lock(), list[bytes](), set[Any]()
-
-    def do_POST(self) -> None:  # noqa: N802 - the name that http.server calls
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        with self.lock:
-            self.bodies.append(body)
-            self.sockets.add(self.client_address)
-        self.send_response(200 if body != b"bad" else 400)
-        self.send_header("Content-Length", "2")
-        self.end_headers()
-        self.wfile.write(b"ok")
-
-    def log_message(self, *_: Any) -> None:
-        pass
+from benchmarks.load import Client, closed_loop
+from tests.benchmarks.stand_in import StandIn, standing_in
 
 
 @pytest.fixture
-def target() -> Iterator[Target]:
-    Counts.bodies.clear()
-    Counts.sockets.clear()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Counts)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield Target("127.0.0.1", server.server_port, "/", {})
-    server.shutdown()
-    thread.join()
-    server.server_close()
+def server() -> Iterator[StandIn]:
+    with standing_in() as running:
+        yield running
 
 
-def test_every_client_keeps_its_connection_and_all_bodies_are_sent(target: Target) -> None:
-    load = closed_loop(target, [b"a", b"b", b"c"], clients=10, requests=65)  # two processes: of eight and of two
-    assert len(load.milliseconds) == len(Counts.bodies) == 60
-    assert {body: Counts.bodies.count(body) for body in (b"a", b"b", b"c")} == {b"a": 20, b"b": 20, b"c": 20}
-    assert len(Counts.sockets) == 10
+def test_every_client_keeps_its_connection_and_all_bodies_are_sent(server: StandIn) -> None:
+    bodies = [b"a", b"b", b"c"]
+    load = closed_loop(server.target(), bodies, clients=10, requests=65)  # two processes: of eight and of two
+    assert len(load.milliseconds) == len(server.bodies) == 60
+    assert {body: server.bodies.count(body) for body in bodies} == {b"a": 20, b"b": 20, b"c": 20}
+    assert len(server.sockets) == 10
     assert load.per_second > 0
     assert min(load.milliseconds) > 0
 
 
-def test_a_refused_request_is_an_error(target: Target) -> None:
+def test_a_refused_request_is_an_error(server: StandIn) -> None:
     with pytest.raises(RuntimeError, match="the server answered 400: ok"):
-        closed_loop(target, [b"bad"], clients=1, requests=1)
+        closed_loop(server.target(), [b"bad"], clients=1, requests=1)
+
+
+def test_failures_are_counted_where_that_is_asked_for_and_are_no_latencies(server: StandIn) -> None:
+    load = closed_loop(server.target(), [b"a", b"busy", b"drop"], clients=1, requests=9, count_failures=True)
+    assert load.statuses == {"no answer": 3, "200": 3, "503": 3}
+    assert len(load.milliseconds) == 3
+    assert len(server.sockets) == 3  # a new connection for what followed each that was dropped
+
+
+def test_a_client_that_finds_nobody_says_why(server: StandIn) -> None:
+    target = server.target()
+    server.server_close()
+    outcome = Client(target).send(b"a")
+    assert outcome.status == 0
+    assert "Refused" in outcome.problem
