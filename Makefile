@@ -42,7 +42,7 @@ LABELS_FILE := $(if $(wildcard export/class_lists/$(LABELS).txt),$(wildcard $(LA
 EXPORT_ARGS := $(if $(VERSION),--version $(VERSION) )$(if $(PRESET),--preset $(PRESET)) $(if $(LABELS),--labels $(LABELS)) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ops mar serve stop predict page ready register versions scale rollback unregister test test-emulated check bench gpu-check clean FORCE
+.PHONY: help setup ops mar serve stop predict page ready register versions scale rollback unregister test test-emulated check soak bench gpu-check clean FORCE
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -126,6 +126,10 @@ check: $(INSTALLED) ## Format, lint, types, then all tests: what CI runs
 	$(PY) -m ruff check .
 	$(PY) -m mypy
 	@$(MAKE) test SLOW=1
+
+# SCENARIOS=traffic,kill and OUT=folder, too. 40 minutes are 20,000 requests and more, and goals of time then decide.
+soak: $(MAR) ## Load, faults and hostile requests against a TorchServe of its own, each accounted for (MINUTES=40)
+	$(PY) -m tests.soak --archive $(MAR) --minutes $(or $(MINUTES),40) --out $(or $(OUT),build/soak) $(if $(SCENARIOS),--scenarios $(SCENARIOS))
 
 bench: $(MAR) ## Measure the ops, requests and replies, and the served demo model
 	$(PY) -m benchmarks.ops

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -199,11 +200,18 @@ class TorchServe:
             processes = [frontend, *frontend.children(recursive=True)]
             frontend.terminate()
         _, alive = psutil.wait_procs(processes, timeout=timeout)
-        for process in alive:
-            process.kill()
+        for process in {*alive, *self._workers_without_frontend()}:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         shutil.rmtree(self.temporary, ignore_errors=True)
         (self.home / STATE_FILE).unlink(missing_ok=True)
         (self.home / tokens.FILE_NAME).unlink(missing_ok=True)
+
+    def _workers_without_frontend(self) -> list[psutil.Process]:
+        """Its workers that still run: one whose frontend was killed before it had called waits for ever."""
+        sockets = str(self.temporary / ".ts.sock.")
+        running = psutil.process_iter(["cmdline"])
+        return [each for each in running if any(word.startswith(sockets) for word in each.info["cmdline"] or ())]
 
 
 def _with_version(model: str, version: str | None) -> str:
