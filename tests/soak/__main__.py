@@ -5,6 +5,7 @@ recovery, growth) decide with ``--strict`` only, which 30 minutes and more imply
 """
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
@@ -46,7 +47,7 @@ def parse_arguments(given: Sequence[str] | None) -> argparse.Namespace:
 def seconds_of(minutes: float, chosen: Sequence[str]) -> dict[str, float]:
     """How long each scenario takes; what is left is the traffic's."""
     total = max(60.0, 60 * minutes - OVERHEAD)
-    times = {"hostile": max(12, 0.12 * total), "kill": max(2.1 * KILL_PERIOD, 0.12 * total)}
+    times = {"hostile": max(15, 0.12 * total), "kill": max(2.1 * KILL_PERIOD, 0.12 * total)}
     times |= {"overload": max(8, 0.02 * total), "frontend": max(25, 0.02 * total)}
     rest = total - sum(times[each] for each in chosen if each != "traffic")
     return times | {"traffic": max(20.0, rest)}
@@ -57,7 +58,7 @@ def scenarios(soak: Soak, arguments: argparse.Namespace) -> dict[str, Callable[[
     times = seconds_of(arguments.minutes, arguments.scenarios)
     return {
         "traffic": lambda: soak.traffic(times["traffic"], arguments.requests),
-        "hostile": lambda: soak.hostile(times["hostile"]),
+        "hostile": lambda: soak.hostile(times["hostile"], each=10 if arguments.minutes >= FULL_MINUTES else 3),
         "kill": lambda: soak.kill(times["kill"], KILL_PERIOD),
         "overload": lambda: soak.overload(times["overload"]),
         "frontend": lambda: soak.frontend(times["frontend"]),
@@ -75,8 +76,8 @@ def soaked(arguments: argparse.Namespace, folder: Path, say: Callable[[str], Non
     full = arguments.minutes >= FULL_MINUTES
     place = Place(arguments.archive.resolve(), folder, say)
     try:
-        soak = Soak(place, folder, every=full, hostile_count=1000 if full else 90)
-        results = [soak.warm(800 if full else 120)]
+        soak = Soak(place, folder, every=full, hostile_count=1000 if full else 110)
+        results = [soak.warm(800 if full else 80)]
         say(f"capacity {soak.capacity:.1f} requests/s, alone {1e3 * soak.alone:.0f} ms")
         for name in arguments.scenarios:
             begin = time.monotonic()
@@ -103,6 +104,7 @@ def main(given: Sequence[str] | None = None) -> int:
     def say(text: str) -> None:
         print(f"[{time.monotonic() - begin:5.0f} s] {text}", flush=True)
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server is stopped, too
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
         results = soaked(arguments, Path(folder), say)
     ledger = summary(results, dict(describe()), arguments.minutes)

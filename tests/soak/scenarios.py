@@ -95,11 +95,11 @@ class Soak:
         result.slow += _busy(rows)
         return result
 
-    def hostile(self, seconds: float) -> Result:
-        """70 % of the capacity, one request in ten is hostile; each hostile one is sent at least once."""
+    def hostile(self, seconds: float, each: int) -> Result:
+        """70 % of the capacity, one request in ``each`` is hostile."""
         rate = 0.7 * self.capacity
-        before, number = sampled(self.place.server.pid), len(self.cases) - self._good
-        plan = self._plan("hostile", max(10 * number, int(rate * seconds)), rate, hostile_each=10)
+        before = sampled(self.place.server.pid)
+        plan = self._plan("hostile", int(rate * seconds), rate, hostile_each=each)
         rows = self._run(plan)
         result = Result("hostile", rows, {"rate": rate} | latencies(rows))
         after = sampled(self.place.server.pid)
@@ -146,13 +146,14 @@ class Soak:
     def overload(self, seconds: float) -> Result:
         """Three times the capacity, then a request at a time until all is as it was."""
         rate = 3 * self.capacity
+        room = QUEUE + 2 * WORKERS * BATCH  # all that may be before a request: a full queue, and what workers hold
+        seconds = max(seconds, 2 * room / (rate - self.capacity))
         rows = self._run(self._plan("overload", int(rate * seconds), rate))
         over = max(row.scheduled for row in rows)
-        calm = self._run(self._plan("overload", 40, 4.0))
+        calm = self._run(self._plan("overload", 20, min(4.0, 0.3 * self.capacity)))
         accepted = [row.latency for row in rows if row.status == 200]
         busy = [row.latency for row in rows if row.status == 503]
-        # All that may be before a request: a full queue, and a batch in the hands of each worker.
-        bound = (QUEUE + 2 * WORKERS * BATCH) / self.capacity
+        bound = room / self.capacity
         recovered = next((row.ended - over for row in calm if row.latency < 3 * self.alone), float("inf"))
         figures = {
             "rate": rate, "accepted": len(accepted), "busy": len(busy), "busy_p50_ms": 1e3 * _quantile(busy, 0.5),
