@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import psutil
+
 from benchmarks.machine import describe
 from tests.served import ROOT
 from tests.soak.place import Place
@@ -81,11 +83,19 @@ def soaked(arguments: argparse.Namespace, folder: Path, say: Callable[[str], Non
         say(f"capacity {soak.capacity:.1f} requests/s, alone {1e3 * soak.alone:.0f} ms")
         for name in arguments.scenarios:
             begin = time.monotonic()
-            results.append(scenarios(soak, arguments)[name]())
+            results.append(_ended(name, scenarios(soak, arguments)[name]))
             say(_line(results[-1], time.monotonic() - begin))
         return results
     finally:
         place.server.stop()
+
+
+def _ended(name: str, scenario: Callable[[], Result]) -> Result:
+    """Its result; where it could not be carried to its end, that is what was found, and the ledger is written."""
+    try:
+        return scenario()
+    except (RuntimeError, OSError, psutil.Error) as error:
+        return Result(name, [], findings=[f"was not carried out: {type(error).__name__}: {error}"])
 
 
 def _line(result: Result, seconds: float) -> str:

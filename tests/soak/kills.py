@@ -11,7 +11,7 @@ import psutil
 
 from tests.soak.place import WORKERS, Place
 
-LONGEST = 180.0  # seconds to wait for what must happen at all
+LONGEST = 300.0  # seconds to wait for what must happen at all
 
 
 def kill_worker(place: Place, number: int) -> tuple[float, float]:
