@@ -103,7 +103,9 @@ def _line(result: Result, seconds: float) -> str:
     for row in result.rows:
         classes[row.verdict] = classes.get(row.verdict, 0) + 1
     told = ", ".join(f"{number} {name}" for name, number in classes.items())
-    return "\n  ".join([f"{result.name}: {told} ({seconds:.0f} s)", *result.findings, *result.slow])
+    return "\n  ".join(
+        [f"{result.name}: {told} ({seconds:.0f} s)", *result.findings, *result.slow, *row_lines(result.rows, most=10)]
+    )
 
 
 def main(given: Sequence[str] | None = None) -> int:

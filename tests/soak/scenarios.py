@@ -115,7 +115,8 @@ class Soak:
         with self._beside() as company:
             running = self._start(plan := self._plan("kill", int(rate * seconds), rate))
             for number in range(max(1, int(seconds // period))):
-                time.sleep(max(0.0, running.begin + 0.3 * period + number * period - time.monotonic()))
+                due = running.begin + 0.3 * period + number * period
+                time.sleep(max(period / 4 if kills else 0.0, due - time.monotonic()))  # never at once after READY
                 moment, waited = kill_worker(self.place, number)
                 kills.append(moment)
                 ready.append(waited)

@@ -14,7 +14,7 @@ from typing import Literal
 from tests.soak.cases import Case
 
 Outcome = Literal["answered", "closed", "broken", "refused", "timeout", "left", "unreadable"]
-TIMEOUT = 90.0  # seconds; who waits longer counts as hung
+TIMEOUT = 300.0  # seconds; who waits longer counts as hung, on however busy a machine
 SLOW_PIECES, SLOW_PAUSE = 12, 0.25
 STALL = 6.0
 LAST_WORDS = 2.0  # seconds for what may come after the answer
