@@ -247,7 +247,7 @@ def start(home: Path, archives: dict[str, Path], config: Path, addresses: Addres
             raise ServerError(f"{archive} is missing; make it with `make mar`")
     if len(stores) != 1:
         raise ServerError(f"archives must lie in one model store, got {sorted(map(str, stores))}")
-    refuse_taken(addresses.taken())
+    refuse_taken(_taken_by_the_living(home, addresses))
     home.mkdir(parents=True, exist_ok=True)
     home = home.resolve()
     own_config = home / "config.properties"
@@ -270,6 +270,14 @@ def start(home: Path, archives: dict[str, Path], config: Path, addresses: Addres
     )
     server.save()
     return server
+
+
+def _taken_by_the_living(home: Path, addresses: Addresses, patience: float = 10.0) -> list[int]:
+    """The ports that are taken; those of a server that was killed here a moment ago are free in seconds."""
+    last, end = TorchServe._read(home), time.monotonic() + patience
+    while (ports := addresses.taken()) and last and not last.is_running() and time.monotonic() < end:
+        time.sleep(0.2)
+    return ports
 
 
 def refuse_taken(ports: list[int]) -> None:

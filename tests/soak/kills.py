@@ -70,6 +70,8 @@ def kill_frontend(place: Place) -> Killed:
     workers = psutil.Process(old.pid).children(recursive=True)
     begin = time.monotonic()
     os.kill(old.pid, signal.SIGKILL)
+    while old.is_running():
+        time.sleep(0.01)
     new = place.started()
     end = time.monotonic()
     orphans = [each for each in workers if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
