@@ -42,7 +42,7 @@ LABELS_FILE := $(if $(wildcard export/class_lists/$(LABELS).txt),$(wildcard $(LA
 EXPORT_ARGS := $(if $(VERSION),--version $(VERSION) )$(if $(PRESET),--preset $(PRESET)) $(if $(LABELS),--labels $(LABELS)) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock audit ops mar serve stop predict page ready register versions scale rollback unregister test test-emulated check bench bench-peer gpu-check clean FORCE
+.PHONY: help setup lock audit ops mar serve stop predict page ready register versions scale rollback unregister test test-emulated check soak bench bench-peer gpu-check clean FORCE
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -147,14 +147,17 @@ check: $(INSTALLED) ## Format, lint, types, then all tests: what CI runs
 	$(PY) -m mypy
 	@$(MAKE) test SLOW=1
 
-# Of `make bench` and `make bench-peer`: where figures and plots go. MODEL_BENCH: what of the whole network is timed.
-BENCH_OUT   := $(or $(OUT),build/bench)
-MODEL_BENCH ?= --only stages --runs 3
+# SCENARIOS=traffic,kill and OUT=folder, too. 40 minutes are 20,000 requests and more, and goals of time then decide.
+soak: $(MAR) ## Load, faults and hostile requests against a TorchServe of its own, each accounted for (MINUTES=40)
+	$(PY) -m tests.soak --archive $(MAR) --minutes $(or $(MINUTES),40) --out $(or $(OUT),build/soak) $(if $(SCENARIOS),--scenarios $(SCENARIOS))
 
-bench: $(MAR) ## Measure ops, model by stage, replies and the served model (OUT=folder for figures and plots)
+# Of `make bench` and `make bench-peer`: where figures and plots go.
+BENCH_OUT   := $(or $(OUT),build/bench)
+
+bench: $(MAR) ## Measure ops, R50-FPN by stage, replies and the served model (OUT=folder for figures and plots)
 	@mkdir -p $(BENCH_OUT)
 	$(PY) -m benchmarks.ops --out $(BENCH_OUT)/ops.json
-	$(PY) -m benchmarks.model $(MODEL_BENCH) --out $(BENCH_OUT)
+	$(PY) -m benchmarks.cpu --out $(BENCH_OUT)/cpu.json
 	$(PY) -m benchmarks.replies --out $(BENCH_OUT)/replies.json
 	$(PY) -m benchmarks.served --archive $(MAR) --name $(NAME) --out $(BENCH_OUT)/served.json
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -200,11 +201,18 @@ class TorchServe:
             processes = [frontend, *frontend.children(recursive=True)]
             frontend.terminate()
         _, alive = psutil.wait_procs(processes, timeout=timeout)
-        for process in alive:
-            process.kill()
+        for process in {*alive, *self._workers_without_frontend()}:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         shutil.rmtree(self.temporary, ignore_errors=True)
         (self.home / STATE_FILE).unlink(missing_ok=True)
         (self.home / tokens.FILE_NAME).unlink(missing_ok=True)
+
+    def _workers_without_frontend(self) -> list[psutil.Process]:
+        """Its workers that still run: one whose frontend was killed before it had called waits for ever."""
+        sockets = str(self.temporary / ".ts.sock.")
+        running = psutil.process_iter(["cmdline"])
+        return [each for each in running if any(word.startswith(sockets) for word in each.info["cmdline"] or ())]
 
 
 def _with_version(model: str, version: str | None) -> str:
@@ -240,7 +248,7 @@ def start(home: Path, archives: dict[str, Path], config: Path, addresses: Addres
             raise ServerError(f"{archive} is missing; make it with `make mar`")
     if len(stores) != 1:
         raise ServerError(f"archives must lie in one model store, got {sorted(map(str, stores))}")
-    refuse_taken(addresses.taken())
+    refuse_taken(_taken_by_the_living(home, addresses))
     home.mkdir(parents=True, exist_ok=True)
     home.chmod(0o700)  # TorchServe writes the tokens first and takes others' right to read them afterwards
     home = home.resolve()
@@ -264,6 +272,14 @@ def start(home: Path, archives: dict[str, Path], config: Path, addresses: Addres
     )
     server.save()
     return server
+
+
+def _taken_by_the_living(home: Path, addresses: Addresses, patience: float = 10.0) -> list[int]:
+    """The ports that are taken; those of a server that was killed here a moment ago are free in seconds."""
+    last, end = TorchServe._read(home), time.monotonic() + patience
+    while (ports := addresses.taken()) and last and not last.is_running() and time.monotonic() < end:
+        time.sleep(0.2)
+    return ports
 
 
 def refuse_taken(ports: list[int]) -> None:

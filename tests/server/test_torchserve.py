@@ -1,4 +1,7 @@
 import os
+import signal
+import subprocess
+import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -51,6 +54,21 @@ def test_what_a_killed_server_left_is_removed_at_the_next_start(
         start(tmp_path, {"model": tmp_path / "model.mar"}, CONFIG, Addresses.free())
     assert not killed.temporary.exists()
     assert not list(tmp_path.glob("torchserve-*"))  # nor does the start that failed leave anything
+
+
+def test_a_worker_that_outlived_its_killed_frontend_is_ended(tmp_path: Path) -> None:
+    killed = replace(this_process(tmp_path), started=1.0)
+    sleeping = [sys.executable, "-c", "import time; time.sleep(60)", "--sock-name"]
+    orphan = subprocess.Popen([*sleeping, str(killed.temporary / ".ts.sock.9000")])
+    other = subprocess.Popen([*sleeping, str(tmp_path / "another" / ".ts.sock.9000")])
+    try:
+        killed.stop()
+        assert orphan.wait(10) == -signal.SIGKILL
+        assert other.poll() is None
+    finally:
+        for each in (orphan, other):
+            each.kill()
+            each.wait()
 
 
 def test_a_socket_fits_below_a_long_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,80 @@
+"""The command beside the load: ``python -m handler.client``, again and again, while things break."""
+
+import json
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.served import MODEL, ROOT
+from tests.soak.cases import pictures
+from tests.soak.comparing import difference
+from tests.soak.expected import Expected
+from tests.soak.place import Place
+
+RETRIES = 8  # a frontend that was killed takes longer to come back than five retries do
+
+
+@dataclass
+class Company:
+    """Runs of the command in a thread, until it is left.
+
+    Attributes:
+        place: The server.
+        folder: Where the pictures are written.
+        expected: The plain answer to each picture.
+        asked: Pictures that it was given.
+        answered: Those that it answered rightly.
+        wrong: What it said of the others.
+    """
+
+    place: Place
+    folder: Path
+    expected: list[Expected | None]
+    asked: int = 0
+    answered: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+    def __enter__(self) -> "Company":
+        self.folder.mkdir(exist_ok=True)
+        for number, picture in enumerate(pictures()):
+            (self.folder / f"{number:02}.jpg").write_bytes(picture)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        first = 0
+        while not self._stop.is_set():
+            chosen = [(first + each) % len(pictures()) for each in range(8)]
+            self._check(chosen, *self._command(chosen))
+            first += 8
+
+    def _command(self, chosen: list[int]) -> tuple[int, str, str]:
+        url = f"{self.place.server.addresses.inference_url}/predictions/{MODEL}"
+        options = ["--json", "--jobs", "1", "--retries", str(RETRIES), "--token-file", self.place.key_file()]
+        files = [self.folder / f"{number:02}.jpg" for number in chosen]
+        done = subprocess.run(
+            [sys.executable, "-m", "handler.client", url, *files, *options],
+            cwd=ROOT, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        return done.returncode, done.stdout, done.stderr
+
+    def _check(self, chosen: list[int], code: int, out: str, err: str) -> None:
+        self.asked += len(chosen)
+        lines = [json.loads(line) for line in out.splitlines()]
+        if code != 0 or len(lines) != len(chosen):
+            self.wrong.append(f"exit code {code}, {len(lines)} of {len(chosen)} lines: {err.strip()[:500]}")
+        for line in lines:
+            file = line.pop("file")
+            expected = self.expected[int(Path(file).stem)]
+            body = json.dumps(line).encode()
+            wrong = "no answer" if expected is None else difference("json", expected.body, body, "")
+            self.answered += wrong is None
+            self.wrong += [f"{file}: {wrong}"] if wrong else []

@@ -1,0 +1,45 @@
+"""The slope of memory: robust, of the second half, in percent of itself."""
+
+import os
+
+import numpy as np
+import pytest
+
+from tests.soak.memory import Sample, growths, sampled, slope
+
+
+def samples(sizes: "np.ndarray", every: float = 10.0) -> list[Sample]:
+    return [Sample(index * every, "worker", 7, int(size), int(size)) for index, size in enumerate(sizes)]
+
+
+def test_the_slope_is_found_whatever_a_few_outliers_are() -> None:
+    times = np.arange(1000.0)
+    values = 5e8 + 1000 * times
+    values[::10] += 1e9
+    assert slope(times, values) == pytest.approx(1000, rel=0.01)
+
+
+def test_memory_that_stays_does_not_grow_and_what_leaks_does() -> None:
+    noise = np.random.default_rng(1).normal(0, 1e5, 360)
+    (flat,) = growths(samples(5e8 + noise))
+    (leaking,) = growths(samples(5e8 + noise + np.arange(360) * 10 * 5e8 * 0.05 / 3600))
+    assert abs(flat.percent_an_hour) < 0.5
+    assert leaking.percent_an_hour == pytest.approx(5, abs=0.6)
+    assert flat.megabytes == pytest.approx(500, abs=1)
+
+
+def test_the_warm_up_counts_for_nothing() -> None:
+    sizes = np.concatenate([np.linspace(1e8, 5e8, 100), np.full(110, 5e8)])
+    (found,) = growths(samples(sizes))
+    assert found.percent_an_hour == 0
+
+
+def test_nothing_comes_of_nothing() -> None:
+    assert growths([]) == []
+    assert growths(samples(np.array([1e8, 1e8]))) == []
+
+
+def test_a_process_is_read() -> None:
+    own = next(each for each in sampled(os.getpid()) if each.role == "frontend")
+    assert 0 < own.anonymous < own.resident
+    assert sampled(2**22 + 1) == []
