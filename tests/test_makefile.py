@@ -132,7 +132,7 @@ def test_other_class_names_are_a_reason_to_export_again(tmp_path: Path) -> None:
 
 def test_compiles_in_a_folder_with_a_space(tmp_path: Path) -> None:
     folder = tmp_path / "with space"
-    for name in ("Makefile", "ops/build.mk", "ops/csrc/library.cpp"):
+    for name in ("Makefile", "ops/build.mk", "tests/fuzz/build.mk", "ops/csrc/library.cpp"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
     (folder / ".venv").symlink_to(ROOT / ".venv")
