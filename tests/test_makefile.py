@@ -53,6 +53,12 @@ def test_says_that_without_nvcc_there_are_ops_for_the_cpu_only() -> None:
     assert "no no-such-nvcc here: ops for the CPU only" in done.stdout
 
 
+def test_says_that_the_fuzzer_of_the_ops_needs_clang() -> None:
+    done = make("FUZZ=build/never-built", "FUZZ_CLANG=no-such-clang", "build/never-built/ops-fuzzer")
+    assert done.returncode == 2
+    assert "error: no-such-clang is missing" in done.stdout
+
+
 def test_builds_for_the_architectures_asked_for() -> None:
     asked = ("NVCC=true", "CUDA_ARCHITECTURES=80 103", "OBJECTS=build/never-built", "CUDA_LIBRARY=build/never-built.so")
     printed = make("--dry-run", "ops", *asked).stdout
