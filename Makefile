@@ -18,9 +18,12 @@ STORE       ?= model_store
 PORT        ?=
 IMAGE       ?= demo/pictures/shapes_02.jpg
 PREDICTIONS ?= build/predictions
-# Nor these: of a model that is exported again, and of `make scale`.
+# Nor these: of a model that is exported again, of `make scale`, and of `make fuzz`.
 VERSION     :=
 WORKERS     :=
+TARGET      :=
+SECONDS     :=
+INPUT       :=
 MAR         := $(STORE)/$(NAME)$(if $(VERSION),-$(VERSION)).mar
 INSTALLED   := $(VENV)/.installed
 MAKEFLAGS   += --no-print-directory
@@ -42,7 +45,7 @@ LABELS_FILE := $(if $(wildcard export/class_lists/$(LABELS).txt),$(wildcard $(LA
 EXPORT_ARGS := $(if $(VERSION),--version $(VERSION) )$(if $(PRESET),--preset $(PRESET)) $(if $(LABELS),--labels $(LABELS)) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock audit ops mar serve stop predict page ready register versions scale rollback unregister test test-emulated check soak bench bench-peer gpu-check clean FORCE
+.PHONY: help setup lock audit ops mar serve stop predict page ready register versions scale rollback unregister test test-emulated fuzz fuzz-threads fuzz-replay check soak bench bench-peer gpu-check clean FORCE
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -79,6 +82,7 @@ audit: $(INSTALLED) ## List packages and jars with their versions and what is kn
 	@$(PY) -m tests.audit $(if $(OFFLINE),--offline)
 
 include ops/build.mk
+include tests/fuzz/build.mk
 
 ops: $(OPS_LIBRARIES) ## Build the compiled ops (CXX=, NVCC=, CUDA_ARCHITECTURES="80 90")
 	@$(if $(HAS_NVCC),:,echo "no $(NVCC) here: ops for the CPU only")
@@ -134,12 +138,26 @@ page: ## Open the page of NAME in a browser, with its token (PAGE_PORT=, NO_BROW
 	@$(PY) -m server.proxy --name $(NAME) $(if $(PAGE_PORT),--port $(PAGE_PORT)) $(if $(NO_BROWSER),--no-browser)
 
 # PYTEST_ARGS, for example -m slow or -k nms
-test: $(INSTALLED) $(OPS_LIBRARIES) $(EMULATED_LIBRARY) ## Run the tests, a real TorchServe included (SLOW=1: the slow ones too)
+test: $(INSTALLED) $(OPS_LIBRARIES) $(EMULATED_LIBRARY) $(FUZZ)/ops-replay ## Run the tests, a real TorchServe included (SLOW=1: the slow ones too)
 	$(PY) -m pytest $(if $(SLOW),-m "") $(PYTEST_ARGS)
 	@$(MAKE) test-emulated
 
 test-emulated: $(INSTALLED) $(OPS_LIBRARY) $(EMULATED_LIBRARY) ## Run the op tests on the CUDA kernels, emulated on the CPU
 	$(EMULATED_PROCESS) $(PY) -m pytest tests/ops $(PYTEST_ARGS)
+
+# What is fuzzed where TARGET names nothing: the ops only where clang is, of which `make check` has no need.
+FUZZ_TARGETS  = $(or $(TARGET),$(if $(shell command -v $(FUZZ_CLANG)),ops) pictures requests checkpoints lengths)
+FUZZ_PY      ?= $(PY)
+
+fuzz: $(INSTALLED) $(OPS_LIBRARY) ## Go on fuzzing: TARGET="ops pictures requests checkpoints lengths" SECONDS=600 (FUZZ_PY=: a Python with atheris)
+	@$(if $(filter ops,$(FUZZ_TARGETS)),$(MAKE) $(FUZZ)/ops-fuzzer,$(if $(TARGET),:,echo "no clang++ here (Debian: clang, libclang-rt-14-dev): the ops are not fuzzed"))
+	$(PY) -m tests.fuzz $(FUZZ_TARGETS) --seconds $(or $(SECONDS),600) --python $(FUZZ_PY)
+
+fuzz-threads: $(INSTALLED) $(FUZZ)/ops-threads ## Run the ops on their fuzzing corpus with several threads, under ThreadSanitizer (clang)
+	$(PY) -m tests.fuzz.replay $(FUZZ)/ops-threads $(INPUT)
+
+fuzz-replay: $(INSTALLED) $(FUZZ)/ops-replay ## Run the ops on INPUT=file, or on their fuzzing corpus, under the sanitizers of CXX
+	$(PY) -m tests.fuzz.replay $(FUZZ)/ops-replay $(INPUT)
 
 check: $(INSTALLED) ## Format, lint, types, then all tests: what CI runs
 	$(PY) -m ruff format --check .

@@ -53,6 +53,12 @@ def test_says_that_without_nvcc_there_are_ops_for_the_cpu_only() -> None:
     assert "no no-such-nvcc here: ops for the CPU only" in done.stdout
 
 
+def test_says_that_the_fuzzer_of_the_ops_needs_clang() -> None:
+    done = make("FUZZ=build/never-built", "FUZZ_CLANG=no-such-clang", "build/never-built/ops-fuzzer")
+    assert done.returncode == 2
+    assert "error: no-such-clang is missing" in done.stdout
+
+
 def test_builds_for_the_architectures_asked_for() -> None:
     asked = ("NVCC=true", "CUDA_ARCHITECTURES=80 103", "OBJECTS=build/never-built", "CUDA_LIBRARY=build/never-built.so")
     printed = make("--dry-run", "ops", *asked).stdout
@@ -132,7 +138,7 @@ def test_other_class_names_are_a_reason_to_export_again(tmp_path: Path) -> None:
 
 def test_compiles_in_a_folder_with_a_space(tmp_path: Path) -> None:
     folder = tmp_path / "with space"
-    for name in ("Makefile", "ops/build.mk", "ops/csrc/library.cpp"):
+    for name in ("Makefile", "ops/build.mk", "tests/fuzz/build.mk", "ops/csrc/library.cpp"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
     (folder / ".venv").symlink_to(ROOT / ".venv")

@@ -2,6 +2,7 @@
 // file's path and the line in front of it.
 #pragma once
 #include <cmath>
+#include <cstdint>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -46,6 +47,9 @@ inline bool is_feature_dtype(const Tensor& tensor) { return is_feature_dtype(ten
   if (!(condition)) throw std::runtime_error(::maskrcnn::text(__VA_ARGS__))
 
 namespace maskrcnn {
+
+// Of sizes: an empty tensor may have others so large that their product is no int64; then the largest one.
+inline int64_t product(int64_t a, int64_t b) { return a != 0 && b > INT64_MAX / a ? INT64_MAX : a * b; }
 
 inline void check_not_nan(const char* op, const char* argument, double value) {
   MASKRCNN_CHECK(!std::isnan(value), op, ": ", argument, " must be a number, got NaN");

@@ -16,10 +16,15 @@ struct FeatureMap : MapLayout {
   float scale;    // cells of the map per pixel of the image
 };
 
+// Above it float32 no longer names every cell, and what a bin may read of an axis no longer fits into memory.
+constexpr int64_t kLongestMapSide = int64_t{1} << 24;
+
 inline void check_feature_map(const char* op, const char* name, const Tensor& features) {
   MASKRCNN_CHECK(features.dim() == 4, op, ": ", name, " must be (B, C, H, W), got ", shape_of(features));
   MASKRCNN_CHECK(is_feature_dtype(features), op, ": ", name, " must be float32, float16 or bfloat16, got ",
                  dtype_of(features));
+  MASKRCNN_CHECK(features.size(2) <= kLongestMapSide && features.size(3) <= kLongestMapSide, op, ": ", name,
+                 " must have sides of at most ", kLongestMapSide, ", got ", shape_of(features));
 }
 
 // Takes channels-last memory as it is, slices of it included; copies any other layout once.

@@ -19,7 +19,7 @@ struct ProposeLevel {
   Tensor objectness, deltas;
   int64_t anchors, height, width;
 
-  int64_t size() const { return anchors * height * width; }
+  int64_t size() const { return product(product(anchors, height), width); }
 };
 
 struct ProposeOptions {

@@ -45,11 +45,12 @@ C10_HOST_DEVICE inline int64_t delta_column(int64_t label, int64_t columns, cons
 inline void check_select_heads(const Tensor& class_scores, const Tensor& box_deltas, int64_t rows) {
   MASKRCNN_CHECK(class_scores.dim() == 2 && class_scores.size(0) == rows && class_scores.size(1) >= 1,
                  "select_detections: class_scores must be (", rows, ", C), got ", shape_of(class_scores));
-  const int64_t classes = class_scores.size(1), columns = box_deltas.dim() == 2 ? box_deltas.size(1) : 0;
+  const int64_t columns = box_deltas.dim() == 2 ? box_deltas.size(1) : 0, classes = class_scores.size(1);
+  const int64_t of_all = product(4, classes), of_foreground = product(4, classes - 1);
   MASKRCNN_CHECK(columns > 0 && box_deltas.size(0) == rows &&
-                     (columns == 4 || columns == 4 * classes || columns == 4 * (classes - 1)),
-                 "select_detections: box_deltas must be (", rows, ", ", 4 * classes, "), (", rows, ", ",
-                 4 * (classes - 1), ") or (", rows, ", 4), got ", shape_of(box_deltas));
+                     (columns == 4 || columns == of_all || columns == of_foreground),
+                 "select_detections: box_deltas must be (", rows, ", ", of_all, "), (", rows, ", ", of_foreground,
+                 ") or (", rows, ", 4), got ", shape_of(box_deltas));
   MASKRCNN_CHECK(is_feature_dtype(class_scores) && class_scores.scalar_type() == box_deltas.scalar_type(),
                  "select_detections: class_scores and box_deltas must be both float32, float16 or bfloat16, got ",
                  dtype_of(class_scores), " and ", dtype_of(box_deltas));
@@ -68,9 +69,9 @@ inline void check_select_detections(const Tensor& class_scores, const Tensor& bo
                                     const Tensor& counts, const Tensor& image_sizes) {
   check_select_images(proposals, counts, image_sizes);
   check_select_heads(class_scores, box_deltas, proposals.size(0) * proposals.size(1));
-  MASKRCNN_CHECK(proposals.size(1) * class_scores.size(1) < INT64_C(1) << 32,
-                 "select_detections: proposals times classes must be fewer than 2^32 an image, got ",
-                 proposals.size(1) * class_scores.size(1));
+  const int64_t scores = product(proposals.size(1), class_scores.size(1));
+  MASKRCNN_CHECK(scores < INT64_C(1) << 32,
+                 "select_detections: proposals times classes must be fewer than 2^32 an image, got ", scores);
   check_same_device("select_detections", "box_deltas", box_deltas, class_scores);
   check_same_device("select_detections", "proposals", proposals, class_scores);
   check_same_device("select_detections", "counts", counts, class_scores);

@@ -264,6 +264,9 @@ for dtype in (torch.float32, torch.float16, torch.bfloat16):
 ERRORS = {
     r"roi_align: features must be \(B, C, H, W\), got \(5, 11, 13\)": {"features": features()[0]},
     "roi_align: features must be float32, float16 or bfloat16, got Double": {"features": features().double()},
+    r"roi_align: features must have sides of at most 16777216, got \(1, 1, 1, 16777217\)": {
+        "features": torch.zeros(1, 1, 1, 1).expand(1, 1, 1, 2**24 + 1)
+    },
     r"roi_align: rois must be \(N, 5\), got \(2, 4\)": {"rois": torch.zeros(2, 4)},
     "roi_align: rois must be float32, got Half": {"rois": torch.zeros(2, 5).half()},
     "roi_align: spatial_scale must be positive and finite, got 0": {"spatial_scale": 0.0},

@@ -21,8 +21,7 @@ inline CpuLevel detected_level() {
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
       __builtin_cpu_supports("avx512dq"))
     return CpuLevel::kAvx512;
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c"))
-    return CpuLevel::kAvx2;
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return CpuLevel::kAvx2;
 #endif
   return CpuLevel::kBaseline;
 }
@@ -41,13 +40,20 @@ inline CpuLevel cpu_level() {
 }
 
 #if defined(__x86_64__)
+// How each compiler is told to use the whole width; Clang drops all targets of a list with one that it does not know.
+#if defined(__clang__)
+#define MASKRCNN_AVX512 \
+  __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma"), min_vector_width(512), flatten))
+#else
+#define MASKRCNN_AVX512 \
+  __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,prefer-vector-width=512"), flatten))
+#endif
 template <class Body>
-__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c,prefer-vector-width=512"), flatten)) void
-run_avx512(const Body& body) {
+MASKRCNN_AVX512 void run_avx512(const Body& body) {
   body();
 }
 template <class Body>
-__attribute__((target("avx2,fma,f16c"), flatten)) void run_avx2(const Body& body) {
+__attribute__((target("avx2,fma"), flatten)) void run_avx2(const Body& body) {
   body();
 }
 #endif

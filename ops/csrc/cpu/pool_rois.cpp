@@ -102,7 +102,7 @@ class Pooling {
     const FeatureMap* map = job.map < 0 ? nullptr : &maps_[job.map];
     const RoiAxis y = map ? axis(job.y1, job.y2, map->scale, bins_.height) : RoiAxis{};
     const RoiAxis x = map ? axis(job.x1, job.x2, map->scale, bins_.width) : RoiAxis{};
-    if (y.samples == 0 || x.samples == 0) {
+    if (y.samples == 0 || x.samples == 0 || map->height * map->width == 0) {  // an empty map has no memory to point into
       std::fill(out, out + count * row_size, Feature{});
       return;
     }

@@ -55,6 +55,7 @@ Box decode_anchor(const ProposeLevel& level, const Feature* deltas, const Box* c
 Proposals candidates_of(const ProposeLevel& level, const Picture& picture, const Box* cells, Strides strides,
                         const ProposeOptions& options) {
   Proposals found;
+  if (level.size() == 0) return found;  // an empty tensor has no memory to point into
   visit_features(level.deltas, [&](const auto* deltas) {
     deltas += picture.number * level.deltas.stride(0);
     for (const RankedScore entry : best_logits(level, picture.number, options.pre_nms_top_n)) {
