@@ -81,15 +81,23 @@ class Asker:
     def _once(self, picture: bytes, headers: Mapping[str, str]) -> Answer:
         """One request; another where the key changed meanwhile."""
         timeout = min(self.patience.timeout, max(self.patience.left(), 0.001))
-        token = self.token.header()
+        token = self._key()
         try:
             answer = self._post(picture, {**self.options, **headers, **token}, timeout)
             return checked(answer)
         except TokenError:
-            renewed = self.token.header()
+            renewed = self._key()
             if renewed == token:
                 raise
         return checked(self._post(picture, {**self.options, **headers, **renewed}, timeout))
+
+    def _key(self) -> dict[str, str]:
+        try:
+            return self.token.header()
+        except UnreachableError as error:
+            if self.answered:  # a server that is being started again writes its keys anew
+                raise BusyError(str(error)) from None
+            raise
 
     def _post(self, picture: bytes, headers: Mapping[str, str], timeout: float) -> Answer:
         try:

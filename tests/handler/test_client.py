@@ -20,7 +20,7 @@ from PIL import Image
 from handler.asking.asker import Asker
 from handler.asking.failures import UnreachableError
 from handler.asking.inputs import drawing_names
-from handler.asking.token import read_token
+from handler.asking.token import Token, read_token
 from handler.client import main
 from handler.images import BadImageError
 from handler.replies.detections_json import detections_as_json
@@ -258,6 +258,20 @@ def test_sends_the_token_of_torchserves_key_file(server: Server, photo: Path, tm
     assert main([server.url.replace("//", "//ann:a%40b@"), str(photo)]) == 0
     sent = [headers["authorization"] for headers in server.headers]
     assert sent == ["Bearer secret", "Bearer plain", "Bearer given", "Basic YW5uOmFAYg=="]
+
+
+def test_a_token_file_that_is_gone_for_a_moment_is_waited_for(server: Server, photo: Path, tmp_path: Path) -> None:
+    """As where the server is started again: it takes its keys away, then writes new ones."""
+    keys = tmp_path / "key_file.json"
+    asker = Asker(server.url, Token(file=keys))
+    with pytest.raises(UnreachableError, match="holds no inference key"):
+        asker.detections(photo.read_bytes())
+    keys.write_text("first")
+    asker.detections(photo.read_bytes())
+    keys.unlink()
+    threading.Timer(0.1, keys.write_text, ("second",)).start()
+    assert asker.detections(photo.read_bytes())["detections"]
+    assert server.headers[-1]["authorization"] == "Bearer second"
 
 
 def test_a_token_that_is_renewed_meanwhile_is_read_again(server: Server, photo: Path, tmp_path: Path) -> None:

@@ -9,18 +9,20 @@ from tests.soak.expected import Expected
 from tests.soak.hostile import KNOWN_EXCEPTIONS
 from tests.soak.sending import Outcome
 
-RIGHT, REFUSED, BUSY, KILLED, DOWN, LEFT, KNOWN, UNEXPLAINED = (
+RIGHT, REFUSED, BUSY, KILLED, DOWN, OLD_TOKEN, LEFT, KNOWN, UNEXPLAINED = (
     "right answer",
     "expected refusal",
     "queue full",
     "in flight at a kill",
     "frontend was down",
+    "token of the killed frontend",
     "client left",
     "TorchServe's own 500",
     "unexplained",
 )
 QUEUE_FULL = "has no worker to serve inference request"  # TorchServe's words for it
 WORKER_DIED = "Worker died"
+WRONG_TOKEN = "Token Authorization failed"
 NOTICED = 2.0  # seconds until the frontend has noticed that a worker is gone, on a busy machine
 
 
@@ -96,12 +98,14 @@ def verdict(row: Row, case: Case, expected: Expected | None, faults: Faults) -> 
 def _of_an_answer(row: Row, case: Case, expected: Expected | None, faults: Faults) -> str:
     if row.status == 503 and QUEUE_FULL in row.code:
         return BUSY
-    if row.status == 500 and WORKER_DIED in row.code:
+    if row.status in (500, 507) and WORKER_DIED in row.code:  # 507 where it had just been handed the batch
         # In flight means: sent before the frontend had noticed, and ended after the kill.
         ours = any(row.sent <= kill + NOTICED and kill <= row.ended <= kill + 2 * NOTICED for kill in faults.kills)
         return KILLED if ours else UNEXPLAINED
     if row.status == 500 and WORKER_DIED not in row.code and case.name in KNOWN_EXCEPTIONS:
         return KNOWN
+    if row.status == 400 and WRONG_TOKEN in row.code and any(row.ended >= begin for begin, _ in faults.down):
+        return OLD_TOKEN  # each start has tokens of its own
     if expected is None:
         return REFUSED if row.status in case.permitted else UNEXPLAINED
     if (row.status, row.code) != (expected.status, expected.code) or row.difference is not None:

@@ -134,7 +134,7 @@ class Soak:
     def frontend(self, seconds: float) -> Result:
         """The frontend is killed; a start at the same place finds it clean."""
         rate = 0.3 * self.capacity
-        with self._beside() as company:
+        with self._beside(may_be_down=True) as company:
             running = self._start(plan := self._plan("frontend", int(rate * seconds), rate))
             time.sleep(max(0.0, running.begin + 0.2 * seconds - time.monotonic()))
             killed = kill_frontend(self.place)
@@ -173,8 +173,8 @@ class Soak:
         return result
 
     @contextmanager
-    def _beside(self) -> Iterator[Company]:
-        with Company(self.place, self._folder / "pictures", self._plain) as company:
+    def _beside(self, may_be_down: bool = False) -> Iterator[Company]:
+        with Company(self.place, self._folder / "pictures", self._plain, may_be_down) as company:
             yield company
 
     def _company(self, result: Result, company: Company) -> None:

@@ -14,6 +14,7 @@ from tests.soak.ledger import (
     KILLED,
     KNOWN,
     LEFT,
+    OLD_TOKEN,
     REFUSED,
     RIGHT,
     UNEXPLAINED,
@@ -87,6 +88,9 @@ def test_a_frontend_that_is_down_breaks_connections_and_nothing_else() -> None:
         assert of(faults=down, outcome=outcome, status=0, sent=31.0, ended=32.0) == UNEXPLAINED
     assert of(faults=down, outcome="timeout", status=0) == UNEXPLAINED
     assert of(faults=down, difference="label: 1, not 2") == UNEXPLAINED
+    token = {"status": 400, "code": "Token Authorization failed. Token either incorrect, expired, or not provided"}
+    assert of(faults=down, **token) == OLD_TOKEN
+    assert of(**token) == of(faults=Faults(kills=(10.5,)), **token) == UNEXPLAINED
 
 
 def test_what_the_frontend_answers() -> None:
