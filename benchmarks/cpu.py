@@ -1,10 +1,10 @@
 """R50-FPN on the CPU: one picture's bytes to its reply's bytes, then by stage, then the memory of a worker.
 
-Run ``python -m benchmarks.cpu``: Markdown on the standard output, ``--out FILE`` for JSON. The weights are made up (91
-classes); their background is biased so that the picture keeps about 100 or about 10 detections. torchvision's eager
-model with the same weights takes its turn in the same rounds, where it is importable: from bytes to masks pasted into
-the picture, without the run lengths and the JSON. ``trace as it is`` is what a worker computed before its layers were
-joined (``fusion: none``).
+Run ``python -m benchmarks.cpu``: Markdown on the standard output, ``--out FILE.json`` writes it, too. The weights are
+made up (91 classes); their background is biased so that the picture keeps about 100 or about 10 detections.
+torchvision's eager model with the same weights takes its turn in the same rounds, where it is importable: from bytes to
+masks pasted into the picture, without the run lengths and the JSON. ``trace as it is`` is what a worker computed before
+its layers were joined (``fusion: none``).
 """
 
 import argparse
@@ -29,6 +29,7 @@ from torch import Tensor, nn
 import ops
 from benchmarks.machine import as_line, describe
 from benchmarks.made_up import R50, TINY, Network, keeping, network, photo
+from benchmarks.report import Report, table
 from benchmarks.stages import stages
 from benchmarks.timing import Work
 from benchmarks.torchvision_peer import peer_model
@@ -210,16 +211,6 @@ def memory(given: Network, threads: int) -> Iterator[dict[str, Any]]:
             yield {"worker": dtype, "MB after 1 picture": int(said[0]), "after 11": int(said[1])}
 
 
-def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Markdown."""
-    lines = [f"| {' | '.join(rows[0])} |", "|---" * len(rows[0]) + "|"]
-    return "\n".join(lines + [f"| {' | '.join(map(_cell, row.values()))} |" for row in rows])
-
-
-def _cell(value: object) -> str:
-    return "-" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
 def measure(threads: int, rounds: int, tiny: bool) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """Part after part."""
     body = jpeg(96, 128) if tiny else jpeg(800, 1088)
@@ -247,19 +238,18 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=7, help="timed rounds (default: 7)")
     parser.add_argument("--threads", type=int, default=Settings().thread_count(), help="default: one a core")
     parser.add_argument("--tiny", action="store_true", help="a small network and a small picture")
-    parser.add_argument("--out", type=Path, help="also write the figures as JSON")
+    parser.add_argument("--out", type=Path, help="also write the figures as JSON, and as Markdown beside it")
     arguments = parser.parse_args(given)
     use_huge_pages()
     torch.set_num_threads(arguments.threads)
-    about = describe()
-    print(as_line(about), flush=True)
-    results: dict[str, Any] = {"machine": about}
+    report = Report("R50-FPN on the CPU", describe(), {"rounds": arguments.rounds})
+    print(as_line(report.machine), flush=True)
     with torch.inference_mode():
         for title, rows in measure(arguments.threads, arguments.rounds, arguments.tiny):
             print(f"\n{title}\n\n{table(rows)}", flush=True)
-            results[title] = rows
+            report.tables[title] = rows
     if arguments.out:
-        arguments.out.write_text(json.dumps(results, indent=2) + "\n")
+        report.write(arguments.out)
 
 
 if __name__ == "__main__":

@@ -35,11 +35,12 @@ class Settings:
         workers: Workers that share the machine, from ``maxWorkers`` or ``minWorkers``; not part of the section.
         warm_up_sizes: (height, width) of the pictures that are computed once before the worker is ready;
             empty: one square of the model's own size.
-        dtype: What the network computes in. float32 is exact; float16 is for GPUs only.
+        dtype: What the network computes in. float32 is exact; float16 is for GPUs only; bfloat16 is faster on a CPU
+            that has it (``handler.processor``).
         tf32: On a GPU, let float32 products drop to the 10 bits of TF32.
         fusion: How the trace is prepared. ``none``: as it is; ``frozen``: weights become constants; ``optimized``: on
-            a GPU in half precision, also bias, sum and ReLU become part of the convolutions. None: ``auto``, which is
-            frozen on a GPU and none on the CPU.
+            the CPU, and on a GPU in half precision, also bias, sum and ReLU become part of the convolutions. None:
+            ``auto``, which is frozen on a GPU and optimized on the CPU.
         graphs: CUDA graphs.
         decode_threads: Pictures that are decoded at a time; None: ``auto``, one a core of the worker, at most 8.
         fast_jpeg: Let the JPEG decoder shrink pictures that are far larger than the network wants: faster, but no

@@ -20,7 +20,7 @@ def test_it_prints_and_writes_every_part(tmp_path: Path) -> None:
     command += ["--out", str(tmp_path / "cpu.json")]
     printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     written = json.loads((tmp_path / "cpu.json").read_text())
-    machine, many, few, stages, memory = written.values()
+    machine, _, _, many, few, stages, memory = written.values()
     assert machine["threads"] == 1
     assert {row["way"] for row in many} >= set(cpu.WAYS)
     assert all(row["seconds"] > 0 for row in many + few)
@@ -30,6 +30,7 @@ def test_it_prints_and_writes_every_part(tmp_path: Path) -> None:
     assert all(row[way] > 0 for row in stages for way in cpu.WAYS)
     assert all(100 < row["MB after 1 picture"] <= row["after 11"] for row in memory)
     assert "| body |" in printed
+    assert "| body |" in (tmp_path / "cpu.md").read_text()
 
 
 def test_every_way_gives_the_same_detections(tmp_path: Path) -> None:
