@@ -65,12 +65,13 @@ $(INSTALLED): requirements.txt requirements.lock requirements-java.lock server/j
 	@$(PY) -m server.java >/dev/null 2>&1 || $(PY) $(LOCKED) -r requirements-java.lock
 	@touch $@
 
-# uv resolves for every Python and every system at once. It lives in a folder of its own, not in .venv.
+# uv resolves for every Python and every system at once. It lives in a folder of its own, not in .venv. Where the index
+# has PyTorch for CUDA, UV_TORCH_BACKEND=cpu keeps CUDA's packages out of the lock (tests/test_lock.py would find them).
 UV          := build/uv/bin/uv
 COMPILE      = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --only-binary :all: \
   --no-emit-package torch --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
-$(UV):
+$(UV): Makefile
 	$(PYTHON) -m venv build/uv
 	build/uv/bin/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
 

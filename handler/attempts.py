@@ -16,6 +16,9 @@ logger = logging.getLogger(__name__)
 
 FOLDER = ".loading"
 MOST = 3
+PATIENCE = 240.0  # seconds after which two are enough: TorchServe itself gives up soon after, and clients would hang
+FORGOTTEN = 900.0  # seconds after which a load that died says nothing about this one
+NOTICED = 90.0  # seconds until the worker after one that was too slow has come this far
 
 
 class EndedWhileLoadingError(RuntimeError):
@@ -55,19 +58,27 @@ class Attempts:
                 mine.unlink(missing_ok=True)
 
     def _refuse_one_more(self) -> None:
-        dead = [each for each in self._files("loading") if not _lives(each)]
         if any(map(_lives, self._files("loaded"))):  # who asks gets an answer: let the server try as it likes
             return
-        seconds = max((time.time() - _started(each) for each in dead), default=0.0)
-        too_slow = self.startup_timeout is not None and seconds >= self.startup_timeout
-        if len(dead) < MOST and not too_slow:
+        loading = self._files("loading")
+        dead = {each: time.time() - _started(each) for each in loading if not _lives(each)}
+        ages = sorted(age for age in dead.values() if age < FORGOTTEN)
+        most = MOST if len(dead) == len(loading) else 2 * MOST  # another loads beside: both may have died together
+        too_slow = bool(ages) and self._is_timeout(ages[0])
+        if not too_slow and len(ages) < most and not (len(ages) > 1 and ages[-1] >= PATIENCE):
             return
-        _remove(dead)
+        with _tolerant():
+            _remove([*dead])
         if too_slow:
             raise EndedWhileLoadingError(
                 f"it had not loaded after startupTimeout, {self.startup_timeout:g} s, and was ended"
             )
-        raise EndedWhileLoadingError(f"{len(dead)} workers were killed or crashed while they loaded it")
+        raise EndedWhileLoadingError(f"{len(ages)} workers were killed or crashed while they loaded it")
+
+    def _is_timeout(self, age: float) -> bool:
+        """Whether the last load that died, begun so many seconds ago, was ended by the server for being slow."""
+        limit = self.startup_timeout
+        return limit is not None and limit <= age < limit + NOTICED
 
     def _note_success(self) -> None:
         _remove([each for each in (*self._files("loading"), *self._files("loaded")) if not _lives(each)])
@@ -109,5 +120,13 @@ def _lives(attempt: Path) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        pass
-    return pid != os.getpid()  # a file of this number is of a process before this one
+        return False  # a number that somebody else's process has now
+    return pid != os.getpid() and _parent(pid) == attempt.stem.rsplit("-", 1)[0]
+
+
+def _parent(pid: int) -> str:
+    """Who started it; a number that was given again is of another one's child."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1]
+    except OSError:  # it has just ended
+        return ""

@@ -22,10 +22,11 @@ class Convolution:
     dilation: list[int]
     groups: int
 
-    def blank_inputs(self, side: int) -> Tensor:
-        """(1, C, side, side) in channels-last memory, all zero, of the dtype and on the device of the weight."""
-        channels = self.weight.shape[1] * self.groups
-        return self.weight.new_zeros(1, side, side, channels).permute(0, 3, 1, 2)
+    def small_inputs(self, side: int) -> Tensor:
+        """(1, C, side, side) in channels-last memory, of the dtype and on the device of the weight."""
+        weight, channels = self.weight, self.weight.shape[1] * self.groups
+        images = torch.linspace(-1, 1, side * side, dtype=weight.dtype, device=weight.device).reshape(1, 1, side, side)
+        return images.repeat(1, channels, 1, 1).contiguous(memory_format=torch.channels_last)
 
 
 def obey_switches(graph: torch.Graph) -> int:

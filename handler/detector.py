@@ -13,6 +13,7 @@ from handler.device import CPU, use_device
 from handler.errors import not_explained
 from handler.explanations import Explanations
 from handler.gpu.lane import CudaLane
+from handler.intact import check_intact
 from handler.lane import Lane
 from handler.loading import load_trace
 from handler.metrics import Observe, ignore
@@ -52,16 +53,17 @@ class Detector:
         Args:
             folder: Holds ``model.pt`` and ``model_card.json``.
             settings: Choices of the deployment; None: the defaults.
-            device: Where it computes. A GPU becomes the process's own, and PyTorch's switches are set as the settings
-                say.
+            device: Where it computes; a GPU becomes the process's own. Of the process, PyTorch's executor of traces is
+                the simple one from then on, and a GPU's switches are as the settings say.
 
         Raises:
-            ValueError: The card is of another version, or the settings do not fit it.
+            ValueError: The card is of another version, the settings do not fit it, or the weights are damaged.
             DeviceError: The device does not compute in the dtype of the settings.
         """
         settings = settings or Settings()
         card = ModelCard.load(folder / FILE_NAME)
         use_device(device, settings)
+        check_intact(folder / MODEL_FILE)
         network = Network(load_trace(folder / MODEL_FILE, settings, device), card, settings)
         lane = Lane(network) if device.type == "cpu" else CudaLane(network, settings, device)
         detector = cls(card, settings, device, network, lane)

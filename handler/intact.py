@@ -12,12 +12,12 @@ def check_intact(trace: Path) -> None:
 
     Raises:
         ValueError: It is damaged; the text names the part.
-        FileNotFoundError: It is not there.
+        OSError: It is not there, or cannot be read.
     """
     try:
         with ZipFile(trace) as parts:
             damaged = parts.testzip()
-    except FileNotFoundError:
+    except (OSError, MemoryError):  # no fault of the file
         raise
     except Exception as error:  # a damaged file makes the reader raise almost anything
         raise ValueError(f"{trace} is damaged or cut off: {error}") from error

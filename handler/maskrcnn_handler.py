@@ -43,7 +43,8 @@ _DEVICE_FAILED = {
 _INTERNAL_ERROR = {
     "code": "internal_error",
     "message": "the server failed to answer the batch of this request",
-    "hint": "try again; who runs the server finds the story in the log of the worker and may report it as a bug",
+    "hint": "the same request may well fail again, others are answered; who runs the server finds the story in the log "
+    "of the worker and may report it as a bug",
 }
 
 

@@ -18,6 +18,7 @@ _MEMORY = (
 _RIGHT_PYTORCH = (
     "serve it with PyTorch 2.11 or later, best with the version it was exported with, or export it again with this one"
 )
+_INSTALL = "install what the message names where the server runs, then start the server again"
 _ROOM = "free some space in the folder that TEMP names and start the server again"
 
 # What the kind and the text of an exception have in them, and what to do: the first that fits.
@@ -31,6 +32,7 @@ _HINTS = (
     (r"No space left|[Dd]isk quota", _ROOM),
     (r"^ValueError: model-config\.yaml:", "correct that key of model-config.yaml, pack the .mar again and register it"),
     (r"^DeviceError:", "correct what the message names, then start the server again"),
+    (r"a library that it needs|No module named '(?!handler|ops|maskrcnn_handler)", _INSTALL),
     (r"^(ModuleNotFound|Import|Syntax|FileNotFound)Error:|\.so |model\.pt|model_card|central directory", _EXPORT_AGAIN),
 )
 

@@ -16,12 +16,11 @@ from handler.counting import count_replies
 from handler.decoding import Decoder
 from handler.description import describe_served
 from handler.detections import Detections
-from handler.detector import MODEL_FILE, Detector
+from handler.detector import Detector
 from handler.device import choose_device, describe
 from handler.errors import RequestError
 from handler.explanations import Explanations
 from handler.images import Picture, too_many_pixels_together
-from handler.intact import check_intact
 from handler.memory import use_huge_pages
 from handler.metrics import Observe, begin, timed
 from handler.replies.errors import error_reply
@@ -84,7 +83,6 @@ class Worker:
         torch.set_num_threads(settings.thread_count())
         device = choose_device(gpu_id, (config or {}).get("deviceType"))
         logger.info("%s %s on %s; %s", model, version, describe(device, settings), settings)
-        check_intact(folder / MODEL_FILE)
         return cls(Detector.load(folder, settings, device), model, version)
 
     def answer(self, requests: Sequence[Incoming], observe: Observe) -> list[Reply]:
@@ -184,10 +182,14 @@ class Worker:
 
     def _failed(self, request: Incoming, failure: RequestError, observe: Observe) -> Reply:
         observe("maskrcnn_errors_total", 1, failure.code)
-        body, reply = request.fields.get("body"), error_reply(failure)
-        if isinstance(body, Mapping) and "inputs" in body:
-            return self._envelopes.v2(str(body.get("id") or ""))([reply])
-        return reply
+        reply = error_reply(failure)
+        try:
+            asked = self._reader.read(request)
+            return asked.envelope([reply] * len(asked.asks))
+        except Exception:  # to read it is what fails
+            body = request.fields.get("body")
+            id_sent = body.get("id") if isinstance(body, Mapping) and "inputs" in body else None
+            return reply if id_sent is None else self._envelopes.v2(str(id_sent))([reply])
 
     def _describe(self) -> Reply:
         described = describe_served(self.detector, self._options, self.model, self.version)

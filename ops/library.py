@@ -57,10 +57,12 @@ def _check_whole(path: Path) -> None:
 
 def _meaning(said: str) -> str:
     """What the loader's words mean where they do not say it themselves."""
+    if "cannot open shared object file" in said:
+        ours = said.startswith("cannot open")  # else the loader names the library that it looked for
+        return " (it is of another processor)" if ours else " (a library that it needs is not installed here)"
     known = {
         "failed to map segment": " (is its folder mounted noexec? TEMP of TorchServe names another)",
         "wrong ELF class": " (it is of another processor)",
-        "cannot open shared object file": " (it is of another processor, or misses a library)",
         "undefined symbol": " (it needs another PyTorch)",
     }
     return next((meaning for words, meaning in known.items() if words in said), "")

@@ -201,9 +201,11 @@ class TorchServe:
             processes = [frontend, *frontend.children(recursive=True)]
             frontend.terminate()
         _, alive = psutil.wait_procs(processes, timeout=timeout)
-        for process in {*alive, *self._workers_without_frontend()}:
+        left = {*alive, *self._workers_without_frontend()}
+        for process in left:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
+        psutil.wait_procs(left, timeout=timeout)  # or one could still write into what is removed now
         shutil.rmtree(self.temporary, ignore_errors=True)
         (self.home / STATE_FILE).unlink(missing_ok=True)
         (self.home / tokens.FILE_NAME).unlink(missing_ok=True)
@@ -248,7 +250,7 @@ def start(home: Path, archives: dict[str, Path], config: Path, addresses: Addres
             raise ServerError(f"{archive} is missing; make it with `make mar`")
     if len(stores) != 1:
         raise ServerError(f"archives must lie in one model store, got {sorted(map(str, stores))}")
-    refuse_taken(_taken_by_the_living(home, addresses))
+    refuse_taken(_taken_after_a_kill(home, addresses))
     home.mkdir(parents=True, exist_ok=True)
     home.chmod(0o700)  # TorchServe writes the tokens first and takes others' right to read them afterwards
     home = home.resolve()
@@ -274,10 +276,11 @@ def start(home: Path, archives: dict[str, Path], config: Path, addresses: Addres
     return server
 
 
-def _taken_by_the_living(home: Path, addresses: Addresses, patience: float = 10.0) -> list[int]:
+def _taken_after_a_kill(home: Path, addresses: Addresses, patience: float = 10.0) -> list[int]:
     """The ports that are taken; those of a server that was killed here a moment ago are free in seconds."""
     last, end = TorchServe._read(home), time.monotonic() + patience
-    while (ports := addresses.taken()) and last and not last.is_running() and time.monotonic() < end:
+    killed = last is not None and last.addresses == addresses and not last.is_running()
+    while (ports := addresses.taken()) and killed and time.monotonic() < end:
         time.sleep(0.2)
     return ports
 

@@ -104,3 +104,9 @@ def test_a_wrong_hash_is_refused(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode != 0
     assert "DO NOT MATCH THE HASHES" in done.stderr
+
+
+def test_no_lock_has_packages_of_cuda() -> None:
+    """They belong to one build of PyTorch, which whoever installs it chooses."""
+    locked = "\n".join((ROOT / name).read_text() for name in LOCKS)
+    assert not re.findall(r"(?m)^(?:nvidia-|cuda-|triton)\S*", locked)

@@ -70,8 +70,7 @@ def works_joined(conv: Convolution, adds: bool) -> bool:
     weight, bias, places = conv.weight, conv.bias, (conv.stride, conv.padding, conv.dilation, conv.groups)
     if weight.device.type != "cuda" or weight.dtype not in (torch.float16, torch.bfloat16):
         return False
-    images = torch.linspace(-1, 1, 32 * 32, dtype=weight.dtype, device=weight.device).reshape(1, 1, 32, 32)
-    images = images.repeat(1, weight.shape[1] * conv.groups, 1, 1).contiguous(memory_format=torch.channels_last)
+    images = conv.small_inputs(32)
     plain = F.conv2d(images, weight, bias, *places)
     try:
         if adds:

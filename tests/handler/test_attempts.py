@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from handler import attempts
 from handler.attempts import FOLDER, MOST, Attempts, EndedWhileLoadingError
 
 CRASH = "import os; from pathlib import Path; from handler.attempts import Attempts\n"
@@ -56,8 +57,11 @@ def test_after_some_that_were_killed_the_next_one_says_so_and_the_one_after_trie
     assert loads(tmp_path)
 
 
-def test_while_another_worker_answers_the_server_may_go_on_trying(tmp_path: Path) -> None:
+def test_while_another_worker_answers_the_server_may_go_on_trying(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     crash(tmp_path, MOST)
+    monkeypatch.setattr(attempts, "_parent", lambda pid: str(os.getppid()))  # it is no child of whoever runs this
     living = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     (tmp_path / FOLDER / f"{os.getppid()}-{living.pid}.loaded").touch()
     try:
@@ -77,6 +81,43 @@ def test_one_that_took_too_long_is_enough(tmp_path: Path) -> None:
     os.utime(dead, (time.time() - 70, time.time() - 70))
     with pytest.raises(EndedWhileLoadingError, match="startupTimeout, 60 s"):
         loads(tmp_path, startup_timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("ages", "said"),
+    [
+        ([3600], None),  # long ago
+        ([280], None),  # one alone, that was not slow
+        ([320, 160], "2 workers were killed"),  # at this pace TorchServe gives up before a third
+        ([360, 240, 120], "3 workers were killed"),
+        ([700, 310], "startupTimeout, 300 s"),
+        ([700, 395], "2 workers were killed"),
+    ],
+)
+def test_what_is_said_of_loads_that_died(ages: list[int], said: str | None, tmp_path: Path) -> None:
+    crash(tmp_path, len(ages))
+    for dead, age in zip((tmp_path / FOLDER).iterdir(), ages, strict=True):
+        os.utime(dead, (time.time() - age, time.time() - age))
+    if said is None:
+        assert loads(tmp_path, startup_timeout=300)
+    else:
+        with pytest.raises(EndedWhileLoadingError, match=said):
+            loads(tmp_path, startup_timeout=300)
+
+
+def test_one_that_loads_beside_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    crash(tmp_path, MOST)
+    beside = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    (tmp_path / FOLDER / f"{os.getppid()}-{beside.pid}.loading").touch()
+    try:
+        with pytest.raises(EndedWhileLoadingError):
+            loads(tmp_path)  # a number that is another's child now
+        crash(tmp_path, MOST)
+        (tmp_path / FOLDER / f"{os.getppid()}-{beside.pid}.loading").touch()
+        monkeypatch.setattr(attempts, "_parent", lambda pid: str(os.getppid()))
+        assert loads(tmp_path)
+    finally:
+        beside.communicate(b"\n")
 
 
 def test_loads_of_another_server_do_not_count(tmp_path: Path) -> None:

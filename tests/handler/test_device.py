@@ -26,6 +26,16 @@ def gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(torch.cuda, "set_device", lambda _: None)
 
 
+@pytest.fixture(autouse=True)
+def switches() -> Iterator[None]:
+    """Puts the process's switches back."""
+    cudnn, matmul = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    profiling = torch._C._jit_set_profiling_mode(True)
+    yield
+    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = cudnn, matmul
+    torch._C._jit_set_profiling_mode(profiling)
+
+
 @pytest.mark.parametrize("device_type", [None, "cpu"])
 def test_without_a_gpu_it_is_the_cpu(device_type: str | None) -> None:
     assert choose_device(None, device_type) == torch.device("cpu")
@@ -76,6 +86,7 @@ def test_float16_is_refused_on_the_cpu_and_the_others_are_not() -> None:
     with pytest.raises(DeviceError, match="float16 is for GPUs: set dtype: float32 or bfloat16"):
         use_device(torch.device("cpu"), Settings(dtype="float16"))
     use_device(torch.device("cpu"), Settings(dtype="bfloat16"))
+    assert torch._C._jit_set_profiling_mode(True) is False  # gives what was set before
 
 
 @pytest.mark.parametrize(
@@ -115,17 +126,7 @@ def test_bfloat16_is_refused_where_the_gpu_has_none() -> None:
         use_device(torch.device("cuda", 0), Settings(dtype="bfloat16"))
 
 
-@pytest.fixture
-def switches() -> Iterator[None]:
-    """Puts the process's switches back."""
-    cudnn, matmul = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
-    profiling = torch._C._jit_set_profiling_mode(True)
-    yield
-    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = cudnn, matmul
-    torch._C._jit_set_profiling_mode(profiling)
-
-
-@pytest.mark.usefixtures("gpus", "switches")
+@pytest.mark.usefixtures("gpus")
 @pytest.mark.parametrize("tf32", [True, False])
 def test_the_switches_are_what_the_settings_say(tf32: bool) -> None:
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = not tf32

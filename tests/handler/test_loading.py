@@ -91,20 +91,35 @@ def test_what_oneDNN_does_not_compute_stays_as_it_is(  # noqa: N802 - its name
 ) -> None:
     expected = outputs(load_trace(demo / "model.pt", Settings(fusion="none"), CPU))
 
-    computes = onednn._computes
+    def refuse(*arguments: object) -> Tensor:
+        raise RuntimeError("not on this processor")
 
-    def refuse(work: Any, inputs: Tensor, weight: Tensor, *rest: object) -> bool:
-        def refused(*_: object) -> None:
-            raise RuntimeError("not on this processor")
-
-        return computes(refused if weight.dim() == 2 else work, inputs, weight, *rest)
-
-    monkeypatch.setattr(onednn, "_computes", refuse)
+    monkeypatch.setattr(onednn, "_PRODUCT", refuse)
     model = load_trace(demo / "model.pt", Settings(), CPU)
     assert kinds(model, "segment")["aten::linear"] == 1
     assert kinds(model, "segment")["mkldnn::_convolution_pointwise"] == 4
     for one, other in zip(outputs(model), expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
+def test_what_gives_other_numbers_stays_as_it_is(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = torch.ops.mkldnn._convolution_pointwise
+    monkeypatch.setattr(onednn, "_CONVOLUTION", Either(right, lambda *given: 2 * right.binary(*given)))
+    found = kinds(load_trace(demo / "model.pt", Settings(), CPU), "detect")
+    assert found["aten::add"] == 8 + 3
+    assert found["aten::conv2d"] == 8 + 3 + 4  # of four sums both terms are convolutions
+    assert found["mkldnn::_convolution_pointwise"] > 25
+
+
+class Either:
+    """An operator whose one form is another."""
+
+    def __init__(self, plain: Any, binary: Any) -> None:
+        self._plain, self.binary = plain, binary
+
+    def __call__(self, *given: Any) -> Tensor:
+        result: Tensor = self._plain(*given)
+        return result
 
 
 def test_the_joined_model_finds_nothing_in_a_blank_picture(demo: Path) -> None:
@@ -124,13 +139,13 @@ def test_a_sum_that_somebody_else_reads_is_not_taken_in() -> None:
             first = self.conv(images)
             summed = first + images
             itself = self.twice(images)
-            return first, summed.relu(), summed, itself + itself, self.conv(summed).relu() + 1
+            return first, summed.relu(), summed, itself + itself, self.conv(summed).relu() + 1, self.twice(first) + 1
 
     layers, images = Shared().eval(), canvas()[:, :1].repeat(1, 4, 1, 1)
     with torch.no_grad():
         frozen = torch.jit.freeze(torch.jit.trace(layers, images))
         obey_switches(frozen.graph)
-        assert join_layers(frozen.graph) == 3
+        assert join_layers(frozen.graph) == 4
         assert "aten::relu" in str(frozen.graph)
         for one, other in zip(frozen(images), layers(images), strict=True):
             torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)

@@ -26,6 +26,9 @@ REASONS: dict[str, tuple[BaseException, str, str]] = {
     "memory of a GPU": (torch.OutOfMemoryError("CUDA out of memory."), "CUDA out of memory.", "give it more memory"),
     "disk": (OSError(errno.ENOSPC, "No space left on device", "/tmp/x/y"), "No space left on device: y", "free some"),
     "unknown op": (RuntimeError("Unknown builtin op: maskrcnn::new"), "Unknown builtin op", "serve it with PyTorch"),
+    "a package": (ModuleNotFoundError("No module named 'PIL'"), "No module named 'PIL'", "install what"),
+    "one of ours": (ModuleNotFoundError("No module named 'ops.nms'"), "No module named 'ops.nms'", "export the"),
+    "a library": (OSError("ops.so: libgomp.so.1: cannot open (a library that it needs)"), "libgomp", "install what"),
     "anything": (KeyError("a"), "KeyError: 'a'", SEE_THE_LOG),
 }
 

@@ -63,11 +63,21 @@ def test_a_missing_library_says_what_to_do(tmp_path: Path) -> None:
         load_library(tmp_path / "nothing.so")
 
 
-def test_a_broken_library_names_the_usual_causes(tmp_path: Path) -> None:
+def test_a_broken_library_says_what_the_loader_says(tmp_path: Path) -> None:
     broken = tmp_path / "broken.so"
     broken.write_bytes(b"not a library")
-    with pytest.raises(OSError, match="needs PyTorch 2.11 or later"):
+    with pytest.raises(OSError, match="broken.so does not load with PyTorch .*: file too short"):
         load_library(broken)
+    broken.write_bytes(ops.LIBRARY.read_bytes()[:-100])
+    with pytest.raises(OSError, match=r"broken.so is cut off: [\d,]+ of [\d,]+ bytes"):
+        load_library(broken)
+
+
+@pytest.mark.parametrize("found", ["2.10.1", "1.13.0+cu117"])
+def test_an_older_pytorch_is_refused(found: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "__version__", found)
+    with pytest.raises(OSError, match=rf"needs PyTorch 2.11 or later, got {re.escape(found)}"):
+        load_library()
 
 
 @pytest.mark.slow
