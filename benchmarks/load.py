@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
+from math import ceil
 from multiprocessing import get_context
 
 CLIENTS_A_PROCESS = 8
@@ -132,6 +133,22 @@ def closed_loop(
             for number, count in enumerate(groups)
         ]
         return Load([outcome for run in runs for outcome in run.result()])
+
+
+def warm_up(
+    target: Target, bodies: Sequence[bytes], clients: int, fewest: int = 0, count_failures: bool = False
+) -> Load:
+    """Send every body at least once.
+
+    Args:
+        target: Where to.
+        bodies: Sent in turn.
+        clients: How many at a time.
+        fewest: Requests in all, at least.
+        count_failures: As in ``closed_loop``, which also says what it raises.
+    """
+    wanted = max(fewest, len(bodies))
+    return closed_loop(target, bodies, clients, ceil(wanted / clients) * clients, count_failures)
 
 
 def _group(

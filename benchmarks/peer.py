@@ -7,7 +7,6 @@ does; without them it says so and ends with status 2.
 
 import argparse
 import json
-import shutil
 import statistics
 import sys
 import tempfile
@@ -20,40 +19,50 @@ from typing import Any
 import psutil
 
 from benchmarks.latency import percentiles
-from benchmarks.load import OK, Client, Load, closed_loop
+from benchmarks.load import OK, Client, Load, closed_loop, warm_up
 from benchmarks.machine import as_line, describe
 from benchmarks.pictures import DEMO as PICTURES
 from benchmarks.pictures import sent
+from benchmarks.repack import repack
 from benchmarks.report import Report, Row, shown
 from benchmarks.running import DEMO, running, target_of
 from benchmarks.stock.archive import missing, pack
 from server.torchserve import TorchServe
 
-OURS, STOCK, BATCHED = "ours", "stock", "stock-batched"
+OURS, STOCK, BATCHED = MODELS = ("ours", "stock", "stock-batched")
 THRESHOLD = 0.5  # fixed in the stock handler
 TRIES = 5  # until requests sent at the same moment meet in one batch
 
 
 def archives(store: Path, ours: Path, workers: int) -> dict[str, Path]:
-    """Ours as it was exported, the recipe as it is, and the recipe with our batch size and delay."""
+    """Ours as it was exported, the recipe as it is, and the recipe with our batch size and delay; so many workers."""
+    ours_too = {"minWorkers": workers, "maxWorkers": workers}
     return {
-        OURS: Path(shutil.copy(ours, store / f"{OURS}.mar")),
+        OURS: repack(ours, store / f"{OURS}.mar", lambda options: options | ours_too),
         STOCK: pack(store, STOCK, 1, 100, workers),  # TorchServe's defaults
         BATCHED: pack(store, BATCHED, 4, 10, workers),
     }
 
 
 def rows(server: TorchServe, arguments: argparse.Namespace) -> Iterator[Row]:
-    """A row for each kind of pictures, number of clients and model; the models take turns in every round."""
+    """A row for each kind of pictures, number of clients and model; in every round another model is the first."""
     for name, pictures in sent("demo").items():
         for clients in arguments.clients:
-            loads: dict[str, list[Load]] = {OURS: [], STOCK: [], BATCHED: []}
-            for _ in range(arguments.rounds):
-                for model, done in loads.items():
-                    target = target_of(server, model)
-                    done.append(closed_loop(target, pictures, clients, arguments.requests, count_failures=True))
+            loads: dict[str, list[Load]] = {model: [] for model in MODELS}
+            for number in range(arguments.rounds):
+                for model in turns(number):
+                    load = closed_loop(
+                        target_of(server, model), pictures, clients, arguments.requests, count_failures=True
+                    )
+                    loads[model].append(load)
             for model, done in loads.items():
                 yield {"pictures": name, "clients": clients, "model": model} | _row(done) | _memory(server, model)
+
+
+def turns(number: int) -> Sequence[str]:
+    """The models in the order of one round."""
+    first = number % len(MODELS)
+    return MODELS[first:] + MODELS[:first]
 
 
 def _row(loads: Sequence[Load]) -> Row:
@@ -133,16 +142,15 @@ def _agree(stock: dict[str, Any], ours: dict[str, Any]) -> bool:
     return bool(near) and abs(stock["score"] - ours["score"]) < 0.001
 
 
-def measure(server: TorchServe, arguments: argparse.Namespace) -> dict[str, list[Row]]:
-    """All tables, after a warm-up of each model with every picture."""
-    for model in (OURS, STOCK, BATCHED):
+def measure(server: TorchServe, arguments: argparse.Namespace) -> Iterator[tuple[str, list[Row]]]:
+    """Table after table, after a warm-up of each model with every picture, alone and by as many clients as later."""
+    for model in MODELS:
         for pictures in sent("demo").values():
-            closed_loop(target_of(server, model), pictures, 1, len(pictures), count_failures=True)
-    return {
-        "rows": shown(rows(server, arguments)),
-        "batches": shown(batch_rows(server)),
-        f"detections of at least {THRESHOLD} in the 24 pictures": shown(iter([agreement(server)])),
-    }
+            for clients in {1, *arguments.clients}:
+                warm_up(target_of(server, model), pictures, clients, count_failures=True)
+    yield "rows", shown(rows(server, arguments))
+    yield "batches", shown(batch_rows(server))
+    yield f"detections of at least {THRESHOLD} in the 24 pictures", shown(iter([agreement(server)]))
 
 
 def parse_arguments(given: Sequence[str] | None) -> argparse.Namespace:
@@ -151,7 +159,7 @@ def parse_arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--clients", type=lambda text: [int(each) for each in text.split(",")], default=[1, 8])
     parser.add_argument("--requests", type=int, default=48, help="of a model in a round (default: 48)")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each model (default: 3)")
-    parser.add_argument("--workers", type=int, default=1, help="of each model of the recipe (default: 1, as ours)")
+    parser.add_argument("--workers", type=int, default=1, help="of each model (default: 1)")
     parser.add_argument("--out", type=Path, help="also write JSON here, and Markdown beside it")
     return parser.parse_args(given)
 
@@ -162,16 +170,15 @@ def main(given: Sequence[str] | None = None) -> None:
     if lacking := missing():
         print(f"error: the stock recipe needs {', '.join(lacking)}, not installed here", file=sys.stderr)
         raise SystemExit(2)
-    about = describe()
-    print(as_line(about), flush=True)
+    settings = {"requests": arguments.requests, "rounds": arguments.rounds, "workers": arguments.workers}
+    report = Report("Ours and TorchServe's object_detector", describe(), settings)
+    print(as_line(report.machine), flush=True)
     with (
         tempfile.TemporaryDirectory() as store,
         running(archives(Path(store), arguments.archive, arguments.workers)) as server,
     ):
-        tables = measure(server, arguments)
-    if arguments.out:
-        settings = {"requests": arguments.requests, "rounds": arguments.rounds, "workers": arguments.workers}
-        Report("Ours and TorchServe's object_detector", about, settings, tables).write(arguments.out)
+        for heading, rows_ in measure(server, arguments):
+            report.add(heading, rows_, arguments.out)
 
 
 if __name__ == "__main__":

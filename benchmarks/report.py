@@ -42,6 +42,18 @@ class Report:
         parts += [f"## {heading}\n\n{table(rows)}" for heading, rows in self.tables.items() if 0 < len(rows) <= LONGEST]
         return "\n\n".join(parts + self.notes) + "\n"
 
+    def add(self, heading: str, rows: list[Row], out: Path | None) -> None:
+        """One more table, written at once: what fails later does not take it along.
+
+        Args:
+            heading: Of the table.
+            rows: All of them.
+            out: As in ``write``; None: nothing is written.
+        """
+        self.tables[heading] = rows
+        if out:
+            self.write(out)
+
     def write(self, out: Path) -> None:
         """The JSON at ``out``, the others beside it under the same name; without matplotlib there are no plots."""
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -209,6 +209,8 @@ def parse_arguments(given: Sequence[str] | None) -> argparse.Namespace:
 def main(given: Sequence[str] | None = None) -> None:
     """Start, measure, stop, print."""
     arguments = parse_arguments(given)
+    if arguments.out:
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)  # now: at the end it would be too late to fail
     about: Fields = {"note": DISCLAIMER, "machine": describe(), "effective_scenario": arguments.scenario}
     *_, pictures = sent(arguments.pictures).values()
     with running({arguments.name: arguments.archive}) as server_:

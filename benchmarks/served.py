@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks.batches import Batches
 from benchmarks.latency import percentiles
-from benchmarks.load import Load, closed_loop
+from benchmarks.load import Load, closed_loop, warm_up
 from benchmarks.machine import as_line, describe, gpu_memory_mb
 from benchmarks.open_loop import constant, lateness, open_loop, poisson
 from benchmarks.pictures import KINDS, SEED, sent
@@ -47,7 +47,7 @@ def closed_rows(server: TorchServe, kinds: Kinds, arguments: argparse.Namespace)
         for clients in arguments.clients:
             for _ in range(arguments.repeat):
                 before = Batches.now(server)
-                load = closed_loop(target, pictures, clients, arguments.requests)
+                load = closed_loop(target, pictures, clients, arguments.requests, count_failures=True)
                 yield {"pictures": name, "clients": clients} | counted(load) | afterwards(server, before)
 
 
@@ -71,28 +71,29 @@ def rates_of(asked: str, capacity: float) -> list[float]:
         asked: ``auto``: shares of the capacity; ``none``; or numbers with commas between them.
         capacity: Requests a second that were answered at best.
     """
-    if asked == "none":
+    if asked == "none" or (asked == "auto" and not capacity):
         return []
     if asked != "auto":
         return [float(rate) for rate in asked.split(",")]
     return [float(f"{share * capacity:.3g}") for share in SHARES]
 
 
-def measure(server: TorchServe, arguments: argparse.Namespace) -> dict[str, list[Row]]:
-    """All rows of one server, warmed up by the most clients with every picture."""
+def measure(server: TorchServe, arguments: argparse.Namespace) -> Iterator[tuple[str, list[Row]]]:
+    """Table after table of one server, warmed up by the most clients with every picture."""
     kinds = {name: pictures for kind in arguments.pictures.split(",") for name, pictures in sent(kind).items()}
     every = [picture for pictures in kinds.values() for picture in pictures]
-    closed_loop(target_of(server, arguments.name), every, max(arguments.clients), arguments.warm_up)
-    tables = {"rows": shown(closed_rows(server, kinds, arguments))}
+    warm_up(target_of(server, arguments.name), every, max(arguments.clients), arguments.warm_up)
+    rows = shown(closed_rows(server, kinds, arguments))
+    yield "rows", rows
     mixed = list(kinds)[-1]
-    capacity = max(row["per_second"] for row in tables["rows"] if row["pictures"] == mixed)
+    capacity = max(row["per_second"] for row in rows if row["pictures"] == mixed)
     print(f"\n{mixed}, at fixed rates; in the closed loop {capacity:.1f} a second\n", flush=True)
-    return tables | {"open": shown(open_rows(server, kinds[mixed], rates_of(arguments.rates, capacity), arguments))}
+    yield "open", shown(open_rows(server, kinds[mixed], rates_of(arguments.rates, capacity), arguments))
 
 
 def with_plots(report: Report, archive: Path) -> Report:
     """The same with what can be drawn of it."""
-    closed, opened = report.tables["rows"], report.tables["open"]
+    closed, opened = report.tables["rows"], report.tables.get("open")
     if len({row["clients"] for row in closed}) > 1:
         axes: dict[str, Any] = {"x": ("clients", "clients"), "y": ("per_second", "requests answered a second")}
         report.plots["throughput"] = partial(draw, "lines", rows=closed, by="pictures", title=archive.stem, **axes)
@@ -123,7 +124,7 @@ def parse_arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--clients", type=numbers, default=[1, 8], help="of the closed loop (default: 1,8)")
     parser.add_argument("--requests", type=int, default=200, help="of each row of the closed loop (default: 200)")
     parser.add_argument("--repeat", type=int, default=1, help="rows of each kind (default: 1)")
-    parser.add_argument("--warm-up", type=int, default=50, help="requests before the first row (default: 50)")
+    parser.add_argument("--warm-up", type=int, default=50, help="fewest requests before the first row (default: 50)")
     parser.add_argument("--rates", default="auto", help="of the open loop, a second: numbers, none, or auto (default)")
     parser.add_argument("--arrivals", choices=["poisson", "constant"], default="poisson", help="default: poisson")
     parser.add_argument("--seconds", type=float, default=20, help="of each rate (default: 20)")
@@ -135,13 +136,13 @@ def parse_arguments(given: Sequence[str] | None) -> argparse.Namespace:
 def main(given: Sequence[str] | None = None) -> None:
     """Start, measure, stop, print."""
     arguments = parse_arguments(given)
-    about = describe()
-    print(as_line(about) + "\n", flush=True)
-    with running({arguments.name: arguments.archive}) as server:
-        tables = measure(server, arguments)
     settings = {name: str(value) for name, value in vars(arguments).items() if name != "out"}
+    report = Report(f"{arguments.name}, served", describe(), settings)
+    print(as_line(report.machine) + "\n", flush=True)
+    with running({arguments.name: arguments.archive}) as server:
+        for heading, rows in measure(server, arguments):
+            report.add(heading, rows, arguments.out)
     if arguments.out:
-        report = Report(f"{arguments.name}, served", about, settings, tables)
         with_plots(report, arguments.archive).write(arguments.out)
 
 

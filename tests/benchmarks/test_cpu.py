@@ -10,6 +10,7 @@ import torch
 
 from benchmarks import cpu
 from benchmarks.made_up import TINY, network
+from benchmarks.pictures import jpeg
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,7 +36,7 @@ def test_it_prints_and_writes_every_part(tmp_path: Path) -> None:
 
 def test_every_way_gives_the_same_detections(tmp_path: Path) -> None:
     """What is compared must be the same work."""
-    given, body = network(TINY, 96, 160).with_background(2.0), cpu.jpeg(96, 128)
+    given, body = network(TINY, 96, 160).with_background(2.0), jpeg(96, 128, seed=0)
     cpu.save_folder(given, tmp_path)
     plain, joined = (
         cpu.reply(cpu.worker(tmp_path, *cpu.WAYS[way], threads=torch.get_num_threads()), body)["detections"]
@@ -43,6 +44,23 @@ def test_every_way_gives_the_same_detections(tmp_path: Path) -> None:
     )
     assert len(plain) == len(joined) > 0
     assert [each["box"] for each in joined] == [pytest.approx(each["box"], abs=0.01) for each in plain]
+
+
+def test_the_canvas_is_that_of_the_picture() -> None:
+    """Stages are timed on what a worker would compute, not on noise."""
+    given = network(TINY, 96, 160)
+    of_one, sizes = cpu.placed(given, jpeg(96, 128, seed=0), torch.float32)
+    same, of_another = (cpu.placed(given, jpeg(96, 128, seed), torch.float32)[0] for seed in (0, 1))
+    assert sizes.tolist() == [[96, 128]]
+    assert of_one.shape[:2] == (1, 3)
+    assert torch.equal(of_one, same)
+    assert not torch.equal(of_one, of_another)
+
+
+def test_the_heading_of_the_stages_says_how_they_were_timed() -> None:
+    assert cpu._stage_title({"float32": 97}) == "by stage, ms: ours each alone, 97 masks"
+    said = cpu._stage_title({"float32": 97, cpu.PEER: 95})
+    assert said.endswith("97 masks; torchvision's within its pass, 95 masks")
 
 
 def test_each_work_takes_its_turn_in_every_round() -> None:

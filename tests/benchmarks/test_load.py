@@ -1,8 +1,9 @@
+import socket
 from collections.abc import Iterator
 
 import pytest
 
-from benchmarks.load import Client, closed_loop
+from benchmarks.load import Client, Target, closed_loop, warm_up
 from tests.benchmarks.stand_in import StandIn, standing_in
 
 
@@ -34,9 +35,17 @@ def test_failures_are_counted_where_that_is_asked_for_and_are_no_latencies(serve
     assert len(server.sockets) == 3  # a new connection for what followed each that was dropped
 
 
-def test_a_client_that_finds_nobody_says_why(server: StandIn) -> None:
-    target = server.target()
-    server.server_close()
-    outcome = Client(target).send(b"a")
+def test_a_warm_up_sends_every_body(server: StandIn) -> None:
+    bodies = [bytes([number]) for number in range(5)]
+    warm_up(server.target(), bodies, clients=3)  # five are no multiple of three: they are rounded up
+    assert (set(server.bodies), len(server.bodies)) == (set(bodies), 6)
+    warm_up(server.target(), bodies, clients=3, fewest=8)
+    assert len(server.bodies) == 6 + 9
+
+
+def test_a_client_that_finds_nobody_says_why() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        port = gone.getsockname()[1]
+    outcome = Client(Target("127.0.0.1", port, "/", {})).send(b"a")
     assert outcome.status == 0
     assert "Refused" in outcome.problem

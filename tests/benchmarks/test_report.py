@@ -11,6 +11,7 @@ from benchmarks import peer, scaling, served
 from benchmarks.batches import Counted
 from benchmarks.repack import Deployment, repack
 from benchmarks.report import Report, Row, table
+from tests.benchmarks.stand_in import standing_in
 
 LABELS = 'ModelName="demo",Level="Model",Hostname="here"'
 
@@ -113,7 +114,7 @@ def test_only_the_plots_load_matplotlib() -> None:
 def test_rates_are_shares_of_the_capacity_or_what_was_asked_for() -> None:
     assert served.rates_of("auto", 10.0) == [2.5, 5.0, 7.0, 8.0, 9.0, 10.0, 12.0, 15.0]
     assert served.rates_of("3,4.5", 10.0) == [3.0, 4.5]
-    assert served.rates_of("none", 10.0) == []
+    assert served.rates_of("none", 10.0) == served.rates_of("auto", 0.0) == []
 
 
 def test_advice_is_the_cheapest_of_the_fastest() -> None:
@@ -131,6 +132,54 @@ def test_advice_is_the_cheapest_of_the_fastest() -> None:
     assert said[1].startswith("batchSize 4, maxBatchDelay 1: 11.9 a second, one client alone waits 81 ms")
     assert scaling.worker_counts(1) == scaling.worker_counts(2) == [1, 2]
     assert scaling.worker_counts(16) == [1, 2, 16]
+
+
+def test_a_few_noisy_requests_do_not_choose_the_batch_size() -> None:
+    rows: list[Row] = [
+        {"batchSize": size, "maxBatchDelay": 1, "per_second": 10.0, "p50_alone": alone}
+        for size, alone in ((1, None), (4, 82.0), (8, 81.0))
+    ]
+    assert scaling.cheapest(rows, ["p50_alone", "batchSize"])["batchSize"] == 4
+    assert scaling.cheapest(rows[::2], ["p50_alone", "batchSize"])["batchSize"] == 8  # nobody alone was answered by 1
+    assert "one client alone waits inf ms" in scaling.advice({"batches": rows[:1]}, cores=2)[0]
+
+
+def test_a_part_that_does_not_exist_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert scaling.parse_arguments(["--only", "memory,batches"]).only == "memory,batches"
+    with pytest.raises(SystemExit) as ended:
+        scaling.parse_arguments(["--only", "memory,worker"])
+    assert ended.value.code == 2
+    assert "--only takes workers, batches, memory, got 'worker'" in capsys.readouterr().err
+
+
+def test_a_table_is_written_before_the_next_one_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    workers: list[Row] = [{"workers": 1, "threads": 2, "pictures": scaling.MIXED, "per_second": 9.0}]
+
+    def fails(*_: object) -> list[Row]:
+        raise RuntimeError("the server is gone")
+
+    monkeypatch.setattr(scaling, "worker_rows", lambda *_: workers)
+    monkeypatch.setattr(scaling, "batch_rows", fails)
+    with pytest.raises(RuntimeError, match="the server is gone"):
+        scaling.main(["--out", str(tmp_path / "new" / "scaling.json")])
+    assert json.loads((tmp_path / "new" / "scaling.json").read_text())["workers"] == workers
+
+
+def test_a_refused_request_is_counted_and_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = served.parse_arguments(["--requests", "8", "--clients", "2"])
+    monkeypatch.setattr(served, "afterwards", lambda *_: {})
+    monkeypatch.setattr(served.Batches, "now", lambda *_: None)
+    with standing_in() as server:
+        monkeypatch.setattr(served, "target_of", lambda *_: server.target())
+        kinds = {"some": [b"a", b"busy"]}
+        (row,) = served.closed_rows(server, kinds, arguments)  # type: ignore[arg-type]
+    assert (row["requests"], row["failed"], row["statuses"]) == (8, 4, {"200": 4, "503": 4})
+
+
+def test_each_model_is_first_in_one_round_of_three() -> None:
+    orders = [peer.turns(number) for number in range(4)]
+    assert [order[0] for order in orders] == [*peer.MODELS, peer.OURS]
+    assert all(sorted(order) == sorted(peer.MODELS) for order in orders)
 
 
 def test_the_slope_is_of_the_second_half() -> None:

@@ -1,7 +1,10 @@
 """The search for the highest rate, and LoadGen's fields."""
 
+from pathlib import Path
+
 import pytest
 
+from benchmarks import scenarios
 from benchmarks.load import Load, Outcome
 from benchmarks.scenarios import Bound, highest_rate, latencies, offline, server, single_stream
 from tests.benchmarks.stand_in import standing_in
@@ -97,3 +100,15 @@ def test_single_stream_and_offline_ask_a_server() -> None:
         refused = offline(answering.target(), [b"a", b"busy"], samples=12, clients=3)
         assert (refused["result_query_count"], refused["result_validity"]) == (12, "INVALID")
         assert refused["statuses"] == {"200": 6, "503": 6}
+
+
+def test_a_folder_that_cannot_be_made_is_noticed_before_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scenarios, "running", lambda *_: pytest.fail("it was measured"))
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError):
+        scenarios.main(["--scenario", "Offline", "--out", str(tmp_path / "file" / "offline.json")])
+    with pytest.raises(pytest.fail.Exception, match="it was measured"):
+        scenarios.main(["--scenario", "Offline", "--out", str(tmp_path / "new" / "folder" / "offline.json")])
+    assert (tmp_path / "new" / "folder").is_dir()
