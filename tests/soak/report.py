@@ -104,7 +104,7 @@ def _figures(figures: dict[str, Any]) -> list[str]:
         if name == "memory":
             lines += [
                 f"{each['role']}: {each['megabytes']:.0f} MB, {each['percent_an_hour']:+.2f} % an hour "
-                f"(over {each['seconds']:.0f} s)"
+                f"({each.get('added_megabytes', 0):+.1f} MB over {each['seconds']:.0f} s)"
                 for each in value
             ]
         else:
