@@ -72,7 +72,7 @@ class Company:
 
     def _command(self, chosen: list[int]) -> tuple[int, str, str]:
         url = f"{self.place.server.addresses.inference_url}/predictions/{MODEL}"
-        options = ["--json", "--jobs", "1", "--retries", str(RETRIES), "--token-file", self.place.key_file()]
+        options = ["--json", "--jobs", "1", "--retries", str(RETRIES), "--token-file", str(self.place.key_file())]
         done = subprocess.run(
             [sys.executable, "-m", "handler.client", url, *map(self._file, chosen), *options],
             cwd=ROOT, capture_output=True, text=True, check=False, timeout=HUNG,

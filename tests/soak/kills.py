@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,20 @@ def kill_worker(place: Place) -> tuple[float, float]:
     Returns:
         When, and when all workers were ready again.
     """
-    started = {each.pid: each.create_time() for each in psutil.Process(place.server.pid).children(recursive=True)}
-    victim = oldest(ready_workers(place), started)
+    victim = oldest(ready_workers(place), _started(place))
     moment = time.monotonic()
     os.kill(victim, signal.SIGKILL)
     ready_workers(place, {victim})
     return moment, time.monotonic()
+
+
+def _started(place: Place) -> dict[int, float]:
+    """When each process of the server was started."""
+    found = {}
+    for each in psutil.Process(place.server.pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            found[each.pid] = each.create_time()
+    return found
 
 
 def oldest(pids: set[int], started: Mapping[int, float]) -> int:

@@ -31,7 +31,7 @@ BAD = Case("bad", "/", {}, b"", {"body": b""}, hostile=True)
 ANSWER, REFUSAL = Expected(200, "", b"{}"), Expected(400, "bad_option", b"{}")
 ROW = Row("t-1", "traffic", "good", 10.0, 10.0, 11.0, "answered", 200, server_id="n-1")
 QUEUE = 'Model "demo" has no worker to serve inference request. Please use scale workers API'
-DIED = {"status": 500, "code": "Worker died."}
+DIED: dict[str, Any] = {"status": 500, "code": "Worker died."}
 
 
 def of(case: Case = GOOD, expected: Expected | None = ANSWER, faults: Faults | None = None, **came: Any) -> str:
@@ -110,7 +110,10 @@ def test_a_frontend_that_is_down_breaks_connections_and_nothing_else() -> None:
         assert of(faults=down, outcome=outcome, status=0, sent=31.0, ended=32.0) == UNEXPLAINED
     assert of(faults=down, outcome="timeout", status=0) == UNEXPLAINED
     assert of(faults=down, difference="label: 1, not 2") == UNEXPLAINED
-    token = {"status": 400, "code": "Token Authorization failed. Token either incorrect, expired, or not provided"}
+    token: dict[str, Any] = {
+        "status": 400,
+        "code": "Token Authorization failed. Token either incorrect, expired, or not provided",
+    }
     old = replace(down, renewed=30.5)
     assert of(faults=old, **token) == of(faults=old, scheduled=30.4, sent=30.6, ended=31.0, **token) == OLD_TOKEN
     assert of(faults=old, scheduled=30.6, sent=30.6, ended=31.0, **token) == UNEXPLAINED  # it had the new one
