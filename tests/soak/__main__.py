@@ -99,6 +99,8 @@ def _ended(name: str, scenario: Callable[[], Result], soak: Soak) -> Result:
         return scenario()
     except Exception as error:  # noqa: BLE001 - whatever it is, the rows are wanted, and no load in the next scenario
         return Result(name, _left(name, soak), findings=[f"was not carried out: {type(error).__name__}: {error}"])
+    finally:
+        soak.stop()  # at SIGTERM, too, which would wait for the rest of the load
 
 
 def _left(name: str, soak: Soak) -> list[Row]:

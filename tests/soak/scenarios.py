@@ -172,11 +172,16 @@ class Soak:
 
     def abandoned(self, scenario: str) -> list[Row]:
         """What came of the requests of a scenario that broke off; sends no more of them."""
+        self.stop()
         running, self._running = self._running, None
         if running is not None:
-            running.stop()
             self._judged(running.plan, running.rows(), Faults(), whole=False)
         return self.rows_of(scenario)
+
+    def stop(self) -> None:
+        """Send nothing more of what is under way, if anything is."""
+        if self._running is not None:
+            self._running.stop()
 
     def rows_of(self, scenario: str) -> list[Row]:
         """Its rows so far."""

@@ -63,3 +63,13 @@ def test_rows_are_kept_where_the_process_that_sent_is_gone() -> None:
     soak = soak_with(Gone())
     soak._rows = [ROWS[0]]
     assert _ended("kill", breaks, soak).rows == [ROWS[0]]
+
+
+def test_the_command_ends_without_waiting_for_the_rest_of_the_load() -> None:
+    def ends() -> Result:
+        raise SystemExit(143)
+
+    running = UnderWay()
+    with pytest.raises(SystemExit):
+        _ended("kill", ends, soak_with(running))
+    assert running.is_stopped
