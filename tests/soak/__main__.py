@@ -12,10 +12,9 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import psutil
-
 from benchmarks.machine import describe
 from tests.served import ROOT
+from tests.soak.ledger import Row
 from tests.soak.place import Place
 from tests.soak.report import row_lines, summary, written
 from tests.soak.scenarios import Result, Soak
@@ -24,6 +23,7 @@ SCENARIOS = ("traffic", "hostile", "kill", "overload", "frontend")
 FULL_MINUTES, FULL_REQUESTS = 30.0, 20_000
 OVERHEAD = 55.0  # seconds: start, the answers in process, the capacity
 KILL_PERIOD = 20.0
+LONGEST = 1800.0  # seconds of a scenario other than the traffic: a token lives an hour
 
 
 def parse_arguments(given: Sequence[str] | None) -> argparse.Namespace:
@@ -51,6 +51,7 @@ def seconds_of(minutes: float, chosen: Sequence[str]) -> dict[str, float]:
     total = max(60.0, 60 * minutes - OVERHEAD)
     times = {"hostile": max(15, 0.12 * total), "kill": max(2.1 * KILL_PERIOD, 0.12 * total)}
     times |= {"overload": max(8, 0.02 * total), "frontend": max(25, 0.02 * total)}
+    times = {each: min(LONGEST, seconds) for each, seconds in times.items()}
     rest = total - sum(times[each] for each in chosen if each != "traffic")
     return times | {"traffic": max(20.0, rest)}
 
@@ -79,23 +80,34 @@ def soaked(arguments: argparse.Namespace, folder: Path, say: Callable[[str], Non
     place = Place(arguments.archive.resolve(), folder, say)
     try:
         soak = Soak(place, folder, every=full, hostile_count=1000 if full else 110)
-        results = [soak.warm(800 if full else 80)]
+        results = [_ended("capacity", lambda: soak.warm(800 if full else 80), soak)]
+        if results[0].findings:
+            return results
         say(f"capacity {soak.capacity:.1f} requests/s, alone {1e3 * soak.alone:.0f} ms")
         for name in arguments.scenarios:
             begin = time.monotonic()
-            results.append(_ended(name, scenarios(soak, arguments)[name]))
+            results.append(_ended(name, scenarios(soak, arguments)[name], soak))
             say(_line(results[-1], time.monotonic() - begin))
         return results
     finally:
         place.server.stop()
 
 
-def _ended(name: str, scenario: Callable[[], Result]) -> Result:
+def _ended(name: str, scenario: Callable[[], Result], soak: Soak) -> Result:
     """Its result; where it could not be carried to its end, that is what was found, and the ledger is written."""
     try:
         return scenario()
-    except (RuntimeError, OSError, psutil.Error) as error:
-        return Result(name, [], findings=[f"was not carried out: {type(error).__name__}: {error}"])
+    except Exception as error:  # noqa: BLE001 - whatever it is, the rows are wanted, and no load in the next scenario
+        return Result(name, _left(name, soak), findings=[f"was not carried out: {type(error).__name__}: {error}"])
+    finally:
+        soak.stop()  # at SIGTERM, too, which would wait for the rest of the load
+
+
+def _left(name: str, soak: Soak) -> list[Row]:
+    try:
+        return soak.abandoned(name)
+    except Exception:  # noqa: BLE001 - the process that sent is gone, maybe by this very error, which is told
+        return soak.rows_of(name)
 
 
 def _line(result: Result, seconds: float) -> str:

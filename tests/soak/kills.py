@@ -3,6 +3,8 @@
 import os
 import signal
 import time
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,28 +16,49 @@ from tests.soak.place import WORKERS, Place
 LONGEST = 300.0  # seconds to wait for what must happen at all
 
 
-def kill_worker(place: Place, number: int) -> tuple[float, float]:
-    """Kill a ready worker.
+def kill_worker(place: Place) -> tuple[float, float]:
+    """Kill the ready worker that is the oldest, so that they take turns.
 
     Args:
         place: The server.
-        number: Of the kill; workers take turns.
 
     Returns:
-        When, and after how many seconds all workers were ready again.
+        When, and when all workers were ready again.
     """
-    pids = sorted(_waited_for(place, set()))
-    victim = pids[number % len(pids)]
-    if victim not in {each.pid for each in psutil.Process(place.server.pid).children(recursive=True)}:
-        raise RuntimeError(f"{victim} is no worker of this server")
+    victim = oldest(ready_workers(place), _started(place))
     moment = time.monotonic()
     os.kill(victim, signal.SIGKILL)
-    _waited_for(place, {victim})
-    return moment, time.monotonic() - moment
+    ready_workers(place, {victim})
+    return moment, time.monotonic()
 
 
-def _waited_for(place: Place, gone: set[int]) -> set[int]:
+def _started(place: Place) -> dict[int, float]:
+    """When each process of the server was started."""
+    found = {}
+    for each in psutil.Process(place.server.pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            found[each.pid] = each.create_time()
+    return found
+
+
+def oldest(pids: set[int], started: Mapping[int, float]) -> int:
+    """Which of the workers was started first.
+
+    Args:
+        pids: Of the workers.
+        started: When each process of this server was.
+
+    Raises:
+        RuntimeError: A pid is of no process of this server, and must not be killed.
+    """
+    if strangers := pids - set(started):
+        raise RuntimeError(f"{sorted(strangers)} are no workers of this server")
+    return min(pids, key=lambda pid: (started[pid], pid))
+
+
+def ready_workers(place: Place, gone: set[int] | None = None) -> set[int]:
     """The pids of all workers, once they are ready and none of ``gone`` is among them."""
+    gone = gone or set()
     end = time.monotonic() + LONGEST
     while time.monotonic() < end:
         pids = place.worker_pids()

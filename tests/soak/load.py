@@ -3,8 +3,9 @@
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
+from multiprocessing.synchronize import Event
 
 from tests.soak.cases import Case
 from tests.soak.comparing import difference
@@ -52,18 +53,38 @@ class Plan:
         """Id and case of each request."""
         return [(each.request, self.cases[each.case].name) for each in self.due]
 
+    def parts(self, seconds: float) -> "list[Plan]":
+        """The same requests in plans of so many seconds, each of which counts from its own beginning."""
+        kept: dict[int, list[Due]] = {}
+        for each in self.due:
+            number = int(each.after // seconds)
+            kept.setdefault(number, []).append(replace(each, after=each.after - number * seconds))
+        return [replace(self, due=due) for due in kept.values()]
+
 
 class Running:
     """A plan that is being carried out; ``begin`` is when its first request is due."""
 
     def __init__(self, plan: Plan, target: Target) -> None:
-        self.begin = time.monotonic() + LEAD
-        self._pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
+        context = get_context("spawn")
+        self.plan, self.begin = plan, time.monotonic() + LEAD
+        self._stop = context.Event()
+        self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=_take_over, initargs=(self._stop,))
         self._rows: Future[list[Row]] = self._pool.submit(carried_out, plan, target, self.begin)
 
-    def is_over(self) -> bool:
-        """Whether all requests came to an end."""
-        return self._rows.done()
+    @property
+    def is_stopped(self) -> bool:
+        """Whether a part of it was not to be sent."""
+        return self._stop.is_set()
+
+    def stop(self) -> float:
+        """Send nothing that is not yet due.
+
+        Returns:
+            The moment, after which none is due.
+        """
+        self._stop.set()
+        return time.monotonic()
 
     def rows(self) -> list[Row]:
         """What came of them, without verdicts; waits for the last one."""
@@ -73,8 +94,25 @@ class Running:
             self._pool.shutdown()
 
 
+_stop: Event | None = None  # of the process that carries out a plan
+
+
+def _take_over(stop: Event) -> None:
+    global _stop
+    _stop = stop
+
+
+def _is_stopped(due: float) -> bool:
+    """Wait until a request is due; whether none is to be sent any more."""
+    seconds = max(0.0, due - time.monotonic())
+    if _stop is not None:
+        return _stop.wait(seconds)
+    time.sleep(seconds)
+    return False
+
+
 def carried_out(plan: Plan, target: Target, begin: float) -> list[Row]:
-    """Send all requests of a plan, each when it is due.
+    """Send all requests of a plan, each when it is due, until it is stopped.
 
     Args:
         plan: What to send.
@@ -84,7 +122,8 @@ def carried_out(plan: Plan, target: Target, begin: float) -> list[Row]:
     with ThreadPoolExecutor(plan.threads) as pool:
         runs = []
         for each in plan.due:
-            time.sleep(max(0.0, begin + each.after - time.monotonic()))
+            if _is_stopped(begin + each.after):
+                break
             runs.append(pool.submit(_carried_out, plan, each, target, begin + each.after))
         return [run.result() for run in runs]
 

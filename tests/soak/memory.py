@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
+PAUSE = 5.0  # seconds that a busy machine lets a thread wait
 MOST_POINTS = 400  # of one fit: it looks at every pair
 
 
@@ -36,21 +37,28 @@ class Sampler:
 
     def __init__(self, frontend: int, every: float) -> None:
         self.samples: list[Sample] = []
+        self.failures: list[str] = []
+        self.begin, self.end = 0.0, 0.0
         self._frontend, self._every = frontend, every
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self) -> "Sampler":
+        self.begin = time.monotonic()
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
+        self.end = time.monotonic()
 
     def _run(self) -> None:
-        while not self._stop.wait(self._every):
-            self.samples += sampled(self._frontend)
+        try:
+            while not self._stop.wait(self._every):
+                self.samples += sampled(self._frontend)
+        except Exception as error:  # noqa: BLE001 - in this thread nobody would hear of it
+            self.failures.append(f"memory was not read: {type(error).__name__}: {error}")
 
 
 def sampled(frontend: int) -> list[Sample]:
@@ -89,6 +97,7 @@ class Growth:
         megabytes: Median of the second half.
         percent_an_hour: Slope of the second half, extrapolated.
         seconds: Length of that half.
+        added_megabytes: Its last sample less its first: a leak in one or two steps has no slope.
     """
 
     role: str
@@ -96,18 +105,41 @@ class Growth:
     megabytes: float
     percent_an_hour: float
     seconds: float
+    added_megabytes: float
 
 
 def growths(samples: Sequence[Sample]) -> list[Growth]:
     """Of each process that was there from the first sample to the last: the second half, when all is warm."""
     if not samples:
         return []
-    middle = (samples[0].at + samples[-1].at) / 2
-    kept: dict[tuple[str, int], list[Sample]] = {}
-    for each in samples:
-        if each.at >= middle:
-            kept.setdefault((each.role, each.pid), []).append(each)
+    begin, end = samples[0].at, samples[-1].at
+    kept = {key: [each for each in own if each.at >= (begin + end) / 2] for key, own in _spanning(samples, begin, end)}
     return [_growth(*key, points) for key, points in kept.items() if len(points) > 2]
+
+
+def _spanning(samples: Sequence[Sample], begin: float, end: float) -> list[tuple[tuple[str, int], list[Sample]]]:
+    """The samples of each process that was there all the time, but for a tenth or a pause at either end."""
+    spare, found = max(PAUSE, (end - begin) / 10), dict[tuple[str, int], list[Sample]]()
+    for each in samples:
+        found.setdefault((each.role, each.pid), []).append(each)
+    return [(key, own) for key, own in found.items() if own[0].at <= begin + spare and own[-1].at >= end - spare]
+
+
+def unwatched(samples: Sequence[Sample], begin: float, end: float, workers: int) -> list[str]:
+    """One frontend and all workers were there, and were looked at, from the beginning to the end.
+
+    Args:
+        samples: Of all processes.
+        begin: Of the load, as their ``at``.
+        end: Of it.
+        workers: How many there are.
+    """
+    times: dict[str, int] = {"frontend": 0, "worker": 0}
+    for (role, _), own in _spanning(samples, begin, end):
+        times[role] += len(own) > 2
+    if times == {"frontend": 1, "worker": workers}:
+        return []
+    return [f"memory is known of {times['frontend']} frontends and {times['worker']} workers, not 1 and {workers}"]
 
 
 def _growth(role: str, pid: int, samples: Sequence[Sample]) -> Growth:
@@ -115,7 +147,7 @@ def _growth(role: str, pid: int, samples: Sequence[Sample]) -> Growth:
     sizes = np.array([each.resident for each in samples], dtype=float)
     typical = float(np.median(sizes))
     percent = 100 * 3600 * slope(times, sizes) / typical
-    return Growth(role, pid, typical / 1e6, percent, float(times[-1] - times[0]))
+    return Growth(role, pid, typical / 1e6, percent, float(times[-1] - times[0]), float(sizes[-1] - sizes[0]) / 1e6)
 
 
 def slope(times: "np.ndarray", values: "np.ndarray") -> float:

@@ -1,12 +1,10 @@
 """The server under test: two workers, a short queue, ports and folders of its own."""
 
 import re
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-import yaml
-
+from benchmarks.repack import Options, repack
 from server import tokens
 from server.addresses import HOST, Addresses
 from server.torchserve import TorchServe, start
@@ -17,22 +15,9 @@ WORKERS, BATCH, QUEUE = 2, 4, 32
 TOKEN_SPARE = 3300.0  # seconds that a scenario may take; a token lives 3600
 
 
-def archive_with(archive: Path, target: Path) -> Path:
-    """The same model with the workers of this suite.
-
-    Args:
-        archive: A ``.mar``.
-        target: Where the other is written.
-    """
-    with zipfile.ZipFile(archive) as source, zipfile.ZipFile(target, "w") as made:
-        for name in source.namelist():
-            content = source.read(name)
-            if name == "model-config.yaml":
-                options = yaml.safe_load(content)
-                options |= {"minWorkers": WORKERS, "maxWorkers": WORKERS, "batchSize": BATCH}
-                content = yaml.safe_dump(options).encode()
-            made.writestr(name, content)
-    return target
+def _options(of: Options) -> Options:
+    """The workers of this suite; all else as it is."""
+    return of | {"minWorkers": WORKERS, "maxWorkers": WORKERS, "batchSize": BATCH}
 
 
 class Place:
@@ -46,7 +31,7 @@ class Place:
     def __init__(self, archive: Path, folder: Path, say: Callable[[str], None]) -> None:
         self._home, self._addresses = folder / "home", Addresses.free()
         (folder / "store").mkdir()
-        self.archive = archive_with(archive, folder / "store" / f"{MODEL}.mar")
+        self.archive = repack(archive, folder / "store" / f"{MODEL}.mar", _options)
         self._config = folder / "config.properties"
         text, found = re.subn(
             r"(?m)^job_queue_size=.*$", f"job_queue_size={QUEUE}", (ROOT / "config.properties").read_text()

@@ -104,12 +104,16 @@ def _figures(figures: dict[str, Any]) -> list[str]:
         if name == "memory":
             lines += [
                 f"{each['role']}: {each['megabytes']:.0f} MB, {each['percent_an_hour']:+.2f} % an hour "
-                f"(over {each['seconds']:.0f} s)"
+                f"({_added(each)}over {each['seconds']:.0f} s)"
                 for each in value
             ]
         else:
             lines.append(f"{name}: {_shown(value)}")
     return lines
+
+
+def _added(growth: dict[str, Any]) -> str:
+    return f"{growth['added_megabytes']:+.1f} MB " if "added_megabytes" in growth else ""
 
 
 def _shown(value: Any) -> str:

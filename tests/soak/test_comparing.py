@@ -11,6 +11,7 @@ import pytest
 from PIL import Image, ImageDraw
 from pycocotools import mask as coco
 
+from handler.draw import draw_detections
 from tests.soak.cases import ID
 from tests.soak.comparing import difference
 
@@ -155,6 +156,25 @@ def test_a_drawing_may_differ_by_a_few_pixels_and_no_more() -> None:
     assert difference("image", drawn(first, second), packed.getvalue(), "") is None
     assert difference("image", drawn(first, second), drawn(first), "") is not None
     assert difference("image", drawn(first), b"no picture", "") is not None
+
+
+def test_a_small_object_that_is_missing_or_has_another_colour_is_seen() -> None:
+    plane = Image.new("RGB", (360, 320), "grey")
+    others = [detection(0.9, 40) | {"mask": run_lengths(np.pad(square(40), ((0, 260), (0, 280))))}]
+    small = np.zeros((320, 360), np.uint8)
+    small[200:212, 200:212] = 1
+    listed = [*others, detection(0.8, 12) | {"box": [200.0, 200.0, 212.0, 212.0], "mask": run_lengths(small)}]
+
+    def packed(detections: list[dict[str, Any]]) -> bytes:
+        file = io.BytesIO()
+        draw_detections(plane, detections).save(file, "PNG")
+        return file.getvalue()
+
+    moved = copy.deepcopy(listed)
+    moved[1]["box"] = [200.0, 200.0, 213.0, 212.0]
+    assert difference("image", packed(listed), packed(moved), "") is None  # an outline, by one pixel
+    assert difference("image", packed(listed), packed(others), "") is not None
+    assert difference("image", packed(listed), packed(listed[::-1]), "") is not None
 
 
 def test_a_page_is_compared_in_its_answer_and_around_it() -> None:

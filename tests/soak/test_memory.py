@@ -5,7 +5,8 @@ import os
 import numpy as np
 import pytest
 
-from tests.soak.memory import Sample, growths, sampled, slope
+from tests.soak import memory
+from tests.soak.memory import Sample, Sampler, growths, sampled, slope, unwatched
 
 
 def samples(sizes: "np.ndarray", every: float = 10.0) -> list[Sample]:
@@ -43,3 +44,36 @@ def test_a_process_is_read() -> None:
     own = next(each for each in sampled(os.getpid()) if each.role == "frontend")
     assert 0 < own.anonymous < own.resident
     assert sampled(2**22 + 1) == []
+
+
+def server(*workers: range) -> list[Sample]:
+    """Samples of a frontend over 1000 s, and of workers that were there in so much of it."""
+    rows = [Sample(float(at), "frontend", 1, 10, 10) for at in range(0, 1001, 10)]
+    rows += [Sample(float(at), "worker", 7 + number, 10, 10) for number, times in enumerate(workers) for at in times]
+    return sorted(rows, key=lambda each: each.at)
+
+
+ALL, FIRST, SECOND, SHORT = range(0, 1001, 10), range(0, 600, 10), range(600, 1001, 10), range(300, 320, 10)
+
+
+def test_each_process_is_watched_from_the_beginning_to_the_end() -> None:
+    assert unwatched(server(ALL, ALL, SHORT), 0, 1000, 2) == []
+    assert unwatched(server(ALL, FIRST, SECOND), 0, 1000, 2) != []
+    assert unwatched(server(ALL), 0, 1000, 2) != []
+    assert unwatched(server(ALL, ALL, ALL), 0, 1000, 2) != []
+    assert unwatched(server(ALL, ALL), 0, 2000, 2) != []  # the thread ended halfway
+    assert unwatched([], 0, 1000, 2) != []
+    assert {each.pid for each in growths(server(ALL, FIRST, SECOND))} == {1, 7}
+
+
+def test_a_leak_in_one_step_is_told() -> None:
+    sizes = np.concatenate([np.full(300, 5e8), np.full(60, 6e8)])
+    (found,) = growths(samples(sizes))
+    assert found.added_megabytes == pytest.approx(100)
+
+
+def test_a_thread_that_cannot_read_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "sampled", lambda _: [][0])
+    with Sampler(os.getpid(), 0.001) as sampler:
+        sampler._thread.join()
+    assert sampler.failures == ["memory was not read: IndexError: list index out of range"]

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,8 +13,8 @@ import pytest
 from tests.soak import sending
 from tests.soak.cases import ID, Case
 from tests.soak.expected import Expected
-from tests.soak.ledger import RIGHT, UNEXPLAINED, Faults, settled, verdict
-from tests.soak.load import Due, Plan, carried_out
+from tests.soak.ledger import RIGHT, UNEXPLAINED, Faults, Row, settled, verdict
+from tests.soak.load import Due, Plan, Running, carried_out
 from tests.soak.sending import Target
 
 NAMES = ("one", "two", "three")
@@ -21,7 +22,8 @@ CASES = [Case(name, "/predictions/demo", {"X-Id": ID}, name.encode(), {"body": b
 
 
 def answer_to(name: str, request: str = ID) -> bytes:
-    return json.dumps({"id": request, "detections": [{"score": 0.5, "label": NAMES.index(name)}]}).encode()
+    detection = {"score": 0.5, "box": [0, 0, 9, 9], "label": NAMES.index(name)}
+    return json.dumps({"id": request, "detections": [detection]}).encode()
 
 
 EXPECTED = [Expected(200, "", answer_to(name)) for name in NAMES]
@@ -77,6 +79,10 @@ def repeats_its_number(to: BaseHTTPRequestHandler, name: str, request: str) -> N
     reply(to, answer_to(name, request), "always the same")
 
 
+def has_no_number(to: BaseHTTPRequestHandler, name: str, request: str) -> None:
+    reply(to, answer_to(name, request), "")
+
+
 def fails(to: BaseHTTPRequestHandler, name: str, request: str) -> None:
     to.send_error(500)
 
@@ -103,28 +109,61 @@ def server_that(misdeed: Misdeed) -> Iterator[Target]:
         server.server_close()
 
 
-def verdicts(misdeed: Misdeed) -> list[str]:
+def ended(misdeed: Misdeed) -> list[Row]:
     due = [Due(f"t-{number}", number % len(CASES), 0.0) for number in range(6)]
     plan = Plan("traffic", due, CASES, EXPECTED, threads=3)
     with server_that(misdeed) as target:
         rows = carried_out(plan, target, 0.0)
     known = {case.name: (case, expected) for case, expected in zip(CASES, EXPECTED, strict=True)}
     rows = [replace(row, verdict=verdict(row, *known[row.case], Faults())) for row in rows]
-    return [row.verdict for row in settled(plan.planned(), rows, "traffic")]
+    return settled(plan.planned(), rows, "traffic")
 
 
 def test_an_honest_server_is_right() -> None:
-    assert verdicts(honest) == [RIGHT] * 6
+    assert [row.verdict for row in ended(honest)] == [RIGHT] * 6
 
 
 @pytest.mark.parametrize(
-    "misdeed",
-    [loses, hangs, swaps, takes_another_id, alters, cuts, answers_twice, repeats_its_number, fails],
-    ids=lambda each: each.__name__,
+    ("misdeed", "told"),
+    [
+        (loses, "closed 0 None"),
+        (hangs, "timeout 0 None"),
+        (swaps, "answered 200 label: "),
+        (takes_another_id, "answered 200 id: 't-77', not 't-"),
+        (alters, "answered 200 detection 0: score: 0.50002, not 0.5"),
+        (cuts, "broken 0 None"),
+        (answers_twice, "unreadable 200 None"),
+        (repeats_its_number, "answered 200 shares TorchServe's number"),
+        (has_no_number, "answered 200 has no number"),
+        (fails, "answered 500 None"),
+    ],
+    ids=lambda each: getattr(each, "__name__", ""),
 )
-def test_a_wrong_server_is_caught(misdeed: Misdeed, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sending, "TIMEOUT", 0.5)
-    assert verdicts(misdeed) == [UNEXPLAINED] * 6
+def test_a_wrong_server_is_caught(misdeed: Misdeed, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sending, "TIMEOUT", 0.5 if misdeed is hangs else 60.0)
+    for row in ended(misdeed):
+        assert row.verdict == UNEXPLAINED
+        assert f"{row.outcome} {row.status} {row.difference}".startswith(told)
+
+
+def test_a_plan_that_is_stopped_ends_with_what_was_due() -> None:
+    due = [Due("t-0", 0, 0.0), Due("t-1", 1, 0.0), Due("t-2", 2, 3600.0)]
+    with server_that(honest) as target:
+        running = Running(Plan("traffic", due, CASES, EXPECTED), target)
+        time.sleep(max(0.0, running.begin + 0.5 - time.monotonic()))
+        moment = running.stop()
+        rows = running.rows()
+    assert {row.request for row in rows} <= {"t-0", "t-1"}
+    assert all(row.scheduled <= moment for row in rows)
+    assert running.is_stopped
+
+
+def test_a_long_plan_is_carried_out_in_parts() -> None:
+    due = [Due(f"t-{number}", 0, 700.0 * number) for number in range(6)]
+    parts = Plan("traffic", due, CASES, EXPECTED, threads=3).parts(1800.0)
+    assert [[each.after for each in part.due] for part in parts] == [[0, 700, 1400], [300, 1000, 1700]]
+    assert [each.request for part in parts for each in part.due] == [each.request for each in due]
+    assert {part.threads for part in parts} == {3}
 
 
 def test_a_swapped_answer_is_named() -> None:
