@@ -28,8 +28,8 @@ from handler.run_lengths import run_lengths, runs_inside
 from tests.handler.requests.reading import reader
 
 MOST_PIXELS = 1_000_000
-# Of processor time, for one input of at most MOST_BYTES: a thousand times what any of the corpus takes. Not a measure of
-# speed: what goes on for longer hangs.
+# Of processor time, for one input of at most MOST_BYTES: no measure of speed, but many times what an input takes, so
+# what goes on for longer hangs.
 HANG_SECONDS = 10
 MOST_BYTES = 1 << 16
 LONGEST_MESSAGE = 1000
