@@ -223,7 +223,7 @@ def test_bodies_of_two_lengths_are_refused_as_a_whole(server: TorchServe, length
     smuggled = f"GET /predictions/{name} HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\nConnection: close\r\n\r\n"
     answer = sent_raw(server.addresses.inference, head.encode() + body + smuggled.encode())
     assert status_of(answer) == 400
-    assert answer.count(b"HTTP/1.1 ") == 1
+    assert name.encode() not in answer
     # An answer might have come later, but whatever is asked for is logged, as the last request here is.
     assert name.encode() not in b"".join(everything_written(server).values())
 
