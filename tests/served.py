@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,3 +36,11 @@ def metric(server: "TorchServe", name: str) -> float:
     """Sum of one sample over all workers, as Prometheus reads it."""
     lines = re.findall(rf"(?m)^{name}(?:\{{.*\}})? (\S+)$", server.metrics())
     return sum(map(float, lines))
+
+
+def wait_for_metric(server: "TorchServe", name: str, above: float, seconds: float = 60) -> None:
+    """Until a sample is above a value: what a worker counts gets to Prometheus through a log, after the answer."""
+    end = time.monotonic() + seconds
+    while (value := metric(server, name)) <= above:
+        assert time.monotonic() < end, f"{name} is still {value} after {seconds} s, not above {above}"
+        time.sleep(0.1)

@@ -55,12 +55,13 @@ def test_a_stall_shows_in_the_open_loop_and_hides_in_the_closed_one(server: Stan
     assert opened.statuses == {"200": 300}
     # A hundred requests were due in that second: a third of all waited, the first of them for all of it.
     assert percentile(opened.milliseconds, 0.99) > 800 * STALL
-    assert sum(each > 100 for each in opened.milliseconds) > 60
+    waited = sum(each > 100 for each in opened.milliseconds)
+    assert waited > 60
     server.bodies.clear()
     closed = closed_loop(server.target(), [b"a"], clients=1, requests=300)
     assert max(closed.milliseconds) > 900 * STALL
-    # One client: one slow request of 300.
-    assert percentile(closed.milliseconds, 0.99) < 500 * STALL
+    # One client: one request that waited, of 300; on a machine that pauses some more, in either loop.
+    assert sum(each > 100 for each in closed.milliseconds) < waited / 2
 
 
 def test_latency_counts_from_the_due_moment_though_no_sender_was_free(server: StandIn) -> None:
@@ -70,7 +71,7 @@ def test_latency_counts_from_the_due_moment_though_no_sender_was_free(server: St
     # The second request could only be sent when the first one was answered, and its latency says so.
     second = sorted(load.outcomes, key=lambda outcome: outcome.due)[1]
     assert second.sent - second.due > 0.8 * STALL
-    assert second.ended - second.due > 0.8 * STALL > second.ended - second.sent
+    assert sum(each > 800 * STALL for each in load.milliseconds) >= 2
     said = lateness(load)
     assert said["sent_late"] >= 15
     assert said["latest_ms"] > 800 * STALL

@@ -1,6 +1,7 @@
 """Goes on fuzzing from the corpus in ``build/fuzz``: ``python -m tests.fuzz [TARGET ...] --seconds 600``.
 
-One process at a time. A finding ends its process; it is kept, and the next process goes on.
+One process at a time. A finding ends its process; it is kept, and the next process goes on. Exit code 1: there are
+findings; 2: a target could not be fuzzed.
 """
 
 import argparse
@@ -9,6 +10,10 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
 
 from tests.fuzz.archive import corpus_of
 from tests.fuzz.places import BUILD, CPP, OPS_FUZZER, PYTHON, ROOT
@@ -23,6 +28,10 @@ LIMITS = {
 _PROGRESS = re.compile(r"#(\d+)\s.*?cov: (\d+) ft: (\d+) corp: (\d+)")
 
 
+class FuzzingError(Exception):
+    """Why a target was not fuzzed."""
+
+
 def command(target: str, python: str) -> list[str]:
     """How a target is fuzzed, without libFuzzer's options."""
     if target in CPP:
@@ -30,39 +39,86 @@ def command(target: str, python: str) -> list[str]:
     return [python, "-m", "tests.fuzz.under_atheris", target]
 
 
+@dataclass
+class Reached:
+    """What libFuzzer's lines told of one target.
+
+    Attributes:
+        executions: Of all its processes.
+        coverage: As the last line said it.
+    """
+
+    executions: int = 0
+    coverage: str = ""
+
+    def follow(self, lines: Iterable[str], log: TextIO) -> None:
+        """Read what one process prints until it ends."""
+        count = 0
+        for line in lines:
+            log.write(line)
+            log.flush()
+            if found := _PROGRESS.match(line):
+                count, self.coverage = int(found[1]), f"cov {found[2]}, features {found[3]}, corpus {found[4]}"
+        self.executions += count
+
+
 def fuzz(target: str, seconds: int, python: str) -> str:
-    """Fuzz one target for so long; what was reached."""
+    """Fuzz one target for so long.
+
+    Returns:
+        What was reached.
+
+    Raises:
+        FuzzingError: A process failed without a finding, or nothing was executed: the target is not fuzzed at all.
+    """
     corpus, findings = BUILD / target / "corpus", BUILD / target / "findings"
     for folder in (corpus, findings):
         folder.mkdir(parents=True, exist_ok=True)
     if not any(corpus.iterdir()):
         corpus_of(target).unpack(corpus)
-    options = LIMITS["ops" if target in CPP else "python"]
-    extra = [f"-dict={each}" for each in (ROOT / "tests/fuzz" / f"{target}.dict",) if each.is_file()]
-    end, executions, reached = time.monotonic() + seconds, 0, ""
-    with (BUILD / target / "log").open("a") as log:
-        while (left := int(end - time.monotonic())) > 0 and len(list(findings.iterdir())) < MOST_FINDINGS:
-            kept = (f"-artifact_prefix={findings}/", f"-max_total_time={left}", "-print_final_stats=1")
-            process = subprocess.Popen(
-                [*command(target, python), *options, *extra, *kept, str(corpus)],
-                cwd=ROOT,
-                env=SANITIZERS | os.environ,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                text=True,
-                errors="replace",
-            )
-            assert process.stderr is not None
-            count = 0
-            for line in process.stderr:
-                log.write(line)
-                log.flush()
-                if found := _PROGRESS.match(line):
-                    count, reached = int(found[1]), f"cov {found[2]}, features {found[3]}, corpus {found[4]}"
-            executions += count
-            if process.wait() == 0:
-                break
-    return f"{target}: {executions:,} executions, {reached}, {len(list(findings.iterdir()))} findings in {findings}"
+    log, reached, end = BUILD / target / "log", Reached(), time.monotonic() + seconds
+    while (left := int(end - time.monotonic())) > 0 and len(kept_in(findings)) < MOST_FINDINGS:
+        before = kept_in(findings)
+        code = run_once(target, left, python, reached)
+        if code == 0:
+            break
+        if kept_in(findings) == before:
+            raise FuzzingError(f"{target}: exit code {code} without a finding; {log} ends:\n{tail(log)}")
+    count = len(kept_in(findings))
+    if not reached.executions and not count:
+        raise FuzzingError(f"{target}: nothing was executed in {seconds} s; {log} ends:\n{tail(log)}")
+    return f"{target}: {reached.executions:,} executions, {reached.coverage}, {count} findings in {findings}"
+
+
+def run_once(target: str, seconds: int, python: str, reached: Reached) -> int:
+    """One process of libFuzzer, up to its first finding; its exit code."""
+    folder = BUILD / target
+    words = ROOT / "tests/fuzz" / f"{target}.dict"
+    options = [*LIMITS["ops" if target in CPP else "python"], *([f"-dict={words}"] if words.is_file() else [])]
+    kept = (f"-artifact_prefix={folder / 'findings'}/", f"-max_total_time={seconds}", "-print_final_stats=1")
+    with (
+        (folder / "log").open("a") as log,
+        subprocess.Popen(
+            [*command(target, python), *options, *kept, str(folder / "corpus")],
+            cwd=ROOT,
+            env=os.environ | SANITIZERS,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+        ) as process,
+    ):
+        reached.follow(process.stderr or (), log)
+    return process.returncode
+
+
+def kept_in(findings: Path) -> set[tuple[str, int]]:
+    """Names and times: one that is found again is written again."""
+    return {(path.name, path.stat().st_mtime_ns) for path in findings.iterdir()}
+
+
+def tail(log: Path) -> str:
+    return log.read_text(errors="replace")[-2000:]
 
 
 def main() -> int:
@@ -85,7 +141,11 @@ def main() -> int:
     while (left := end - time.monotonic()) > 1:
         for target in targets:
             turn = max(1, min(options.slice, round(left / len(targets))))
-            print(fuzz(target, turn, options.python), flush=True)
+            try:
+                print(fuzz(target, turn, options.python), flush=True)
+            except FuzzingError as error:
+                print(f"error: {error}", file=sys.stderr)
+                return 2
     return int(any([*BUILD.glob(f"{target}/findings/*")] for target in targets))
 
 

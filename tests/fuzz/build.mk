@@ -27,3 +27,10 @@ endef
 $(eval $(call FUZZ_PROGRAM,ops-fuzzer,$$(FUZZ_CLANG),-fsanitize=fuzzer$(comma)address$(comma)$(UBSAN),,-fno-loop-unroll-and-jam))
 $(eval $(call FUZZ_PROGRAM,ops-threads,$$(FUZZ_CLANG),-fsanitize=thread,tests/fuzz/ops/threads.cpp tests/fuzz/ops/replay.cpp,-fno-loop-unroll-and-jam))
 $(eval $(call FUZZ_PROGRAM,ops-replay,$$(CXX),-fsanitize=address$(comma)$(UBSAN),tests/fuzz/ops/replay.cpp,))
+
+# Whether such a clang is here, with the libraries that its programs need: Debian has them in packages of their own.
+.PHONY: fuzz-clang
+fuzz-clang:
+	@mkdir -p $(FUZZ)
+	@echo 'extern "C" int LLVMFuzzerTestOneInput(const unsigned char*, unsigned long) { return 0; }' \
+	  | $(FUZZ_CLANG) -fsanitize=fuzzer$(comma)address$(comma)undefined -x c++ - -o $(FUZZ)/fuzz-clang 2>/dev/null

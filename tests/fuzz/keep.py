@@ -31,7 +31,7 @@ def reduced(inputs: Iterable[bytes]) -> list[bytes]:
         for number, data in enumerate(inputs):
             (Path(all_of_them) / str(number)).write_bytes(data)
         command = [OPS_FUZZER, "-merge=1", kept, all_of_them]
-        subprocess.run(command, env=SANITIZERS | os.environ, stderr=subprocess.DEVNULL, check=True)
+        subprocess.run(command, env=os.environ | SANITIZERS, stderr=subprocess.DEVNULL, check=True)
         return [path.read_bytes() for path in Path(kept).iterdir()]
 
 

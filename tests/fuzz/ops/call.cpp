@@ -3,7 +3,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
-#include <map>
 #include <new>
 
 namespace {
@@ -20,6 +19,7 @@ std::map<std::string, fuzz::Kernel>& kernels() {
 // In the place of PyTorch's own of these names: what ops/csrc registers comes here.
 extern "C" AOTITorchError torch_library_impl(TorchLibraryHandle, const char* name, fuzz::Kernel kernel, uint64_t) {
   kernels()[name] = kernel;
+  fuzz::accepted()[name] = 0;
   return 0;
 }
 
@@ -42,7 +42,16 @@ extern "C" AOTITorchError torch_library_impl(TorchLibraryHandle, const char* nam
 
 namespace fuzz {
 
-Kernel kernel_of(const char* op) { return kernels().at(op); }
+Kernel kernel_of(const char* op) {
+  const auto found = kernels().find(op);
+  must(found != kernels().end(), op, "no op of this name is registered");
+  return found->second;
+}
+
+std::map<std::string, int64_t>& accepted() {
+  static std::map<std::string, int64_t> calls;
+  return calls;
+}
 
 void must(bool holds, const char* op, const char* what) {
   if (holds) return;
@@ -54,13 +63,15 @@ Outcome call_boxed(const char* op, std::vector<StableIValue> stack, size_t resul
   const size_t arguments = stack.size();
   stack.resize(std::max(arguments, results));
   Outcome outcome;
+  const Kernel kernel = kernel_of(op);  // not within: an op that is missing has refused nothing
   try {
-    kernel_of(op)(stack.data(), arguments, results);
+    kernel(stack.data(), arguments, results);
   } catch (const std::exception& error) {  // anything else ends the process
     outcome.refusal = error.what();
     must(outcome.refused() && outcome.refusal.size() < 4000, op, "an error must have a message, and a short one");
     return outcome;
   }
+  ++accepted()[op];
   for (size_t i = 0; i < results; ++i) outcome.results.push_back(torch::stable::detail::to<Tensor>(stack[i]));
   return outcome;
 }

@@ -4,6 +4,7 @@
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/stableivalue_conversions.h>
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -14,6 +15,9 @@ namespace fuzz {
 
 using Kernel = void (*)(StableIValue* stack, uint64_t arguments, uint64_t results);
 Kernel kernel_of(const char* op);
+
+// Of each op that is registered, how many calls it did not refuse.
+std::map<std::string, int64_t>& accepted();
 
 // Why an op refused; empty where it did not.
 struct Outcome {

@@ -6,6 +6,8 @@
 #include <iterator>
 #include <vector>
 
+#include "call.h"
+
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
 
 namespace {
@@ -27,5 +29,6 @@ int main(int count, char** arguments) {
       for (const auto& each : std::filesystem::directory_iterator(arguments[i])) replay(each.path()), ++inputs;
   }
   std::printf("%d inputs\n", inputs);
+  for (const auto& [op, calls] : fuzz::accepted()) std::printf("%s accepted %ld\n", op.c_str(), static_cast<long>(calls));
   return 0;
 }

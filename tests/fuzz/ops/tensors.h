@@ -56,8 +56,6 @@ class Tensors {
 
   // The largest magnitude that was put into a tensor of floats; infinite where one of them is not finite.
   float largest() const { return largest_; }
-  // Whether all axes of all tensors are of a length that memory holds.
-  bool small() const { return small_; }
 
  private:
   void spoil(Shape& shape) {
@@ -87,10 +85,8 @@ class Tensors {
     const Shape strides = layout(shape);
     int64_t elements = 1;
     for (size_t axis = 0; axis < shape.size(); ++axis) elements += (shape[axis] - 1) * strides[axis];
-    for (const int64_t size : shape) {
+    for (const int64_t size : shape)
       if (size == 0) elements = 0;
-      small_ = small_ && size <= kMostElements;
-    }
     void* data = std::malloc(std::max<int64_t>(elements, 0) * width_of(dtype));
     memory_.push_back(data);
     fill(data, elements, dtype);
@@ -199,7 +195,6 @@ class Tensors {
   Bytes& bytes_;
   std::vector<void*> memory_;
   float largest_ = 0;
-  bool small_ = true;
 };
 
 }  // namespace fuzz
