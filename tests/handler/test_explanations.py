@@ -25,7 +25,7 @@ from handler.worker import Worker
 from tests.demo_model import export_demo_model
 from tests.handler.made_up_model import save_made_up_model
 from tests.handler.test_detector import CARD, plain
-from tests.reply_schema import parsed
+from tests.reply_schema import error_of, parsed
 from tests.served import PICTURES
 
 
@@ -185,10 +185,10 @@ def test_out_of_memory(
     assert len(freed) == 1
 
 
-def test_our_own_fault_fails_the_batch(worker: Worker, detector: Detector, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_our_own_fault_is_said(worker: Worker, detector: Detector, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(detector, "explain", lambda *_: [][0])
-    with pytest.raises(IndexError):
-        ask(worker)
+    reply = ask(worker)
+    assert (reply.status, error_of(reply.body)["code"]) == (500, "internal_error")
 
 
 @pytest.fixture
