@@ -21,7 +21,7 @@ from handler.device import choose_device, describe
 from handler.errors import RequestError
 from handler.explanations import Explanations
 from handler.images import Picture, too_many_pixels_together
-from handler.memory import use_huge_pages
+from handler.memory import Trimming, use_huge_pages
 from handler.metrics import Observe, begin, timed
 from handler.replies.errors import error_reply
 from handler.replies.explanation_json import explanations_as_json
@@ -59,6 +59,7 @@ class Worker:
         self._envelopes = Envelopes(model, version, settings.max_reply_bytes)
         self._reader = RequestReader(self._options, page, self._describe, self._envelopes, settings.max_pixels)
         self._writer = ReplyWriter(detector.card, model, version, settings.max_reply_bytes, settings.long_replies)
+        self._trimming = Trimming()
         self._begun = False  # with the first batch: a server takes metrics only while it hands one over
 
     @classmethod
@@ -101,7 +102,9 @@ class Worker:
             begin(observe)
         observe("maskrcnn_batch_size", len(requests))
         with timed(observe, "maskrcnn_batch_seconds"):
-            return self._answer_apart(requests, observe)
+            replies = self._answer_apart(requests, observe)
+            self._trimming.after_batch()  # here, where the metrics show what it costs
+            return replies
 
     def _answer_apart(self, requests: Sequence[Incoming], observe: Observe) -> list[Reply]:
         try:

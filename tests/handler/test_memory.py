@@ -1,11 +1,14 @@
-"""Page faults of a large tensor, in processes of their own, because PyTorch reads the variable once."""
+"""Page faults of a large tensor and what is given back, in processes of their own: the process's memory is measured."""
 
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from handler.memory import SECONDS_BETWEEN_TRIMS, Trimming
 
 PROGRAM = """
 import resource
@@ -34,3 +37,40 @@ def test_large_tensors_take_few_page_faults(already_set: str | None, low: int, h
     command = [sys.executable, "-c", PROGRAM]
     done = subprocess.run(command, env=inherited | chosen, capture_output=True, text=True, check=True)
     assert low <= int(done.stdout) <= high
+
+
+HOLES = """
+from pathlib import Path
+from handler.memory import SECONDS_BETWEEN_TRIMS, Trimming
+
+def resident():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) // 1000
+
+moments = iter([0.0, SECONDS_BETWEEN_TRIMS])
+trimming = Trimming(lambda: next(moments))
+before = resident()
+pieces = [bytes(100_000) for _ in range(2000)]
+kept = pieces[::20]  # between those that stay are holes
+held = pieces[-1]
+del pieces
+full = resident()
+trimming.after_batch()
+print(full - before, resident() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives memory back on request")
+def test_holes_in_the_heap_are_given_back() -> None:
+    done = subprocess.run([sys.executable, "-c", HOLES], capture_output=True, text=True, check=True)
+    full, left = map(int, done.stdout.split())
+    assert full > 100 > 60 > left
+
+
+def test_memory_is_given_back_now_and_then() -> None:
+    now, trimmed = [0.0], list[float]()
+    trimming = Trimming(lambda: now[0], lambda: trimmed.append(now[0]))
+    for moment in (1.0, SECONDS_BETWEEN_TRIMS, SECONDS_BETWEEN_TRIMS + 1, 2 * SECONDS_BETWEEN_TRIMS + 1):
+        now[0] = moment
+        trimming.after_batch()
+    assert trimmed == [SECONDS_BETWEEN_TRIMS, 2 * SECONDS_BETWEEN_TRIMS + 1]
