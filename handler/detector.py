@@ -61,9 +61,9 @@ class Detector:
             DeviceError: The device does not compute in the dtype of the settings.
         """
         settings = settings or Settings()
+        check_intact(folder / MODEL_FILE)
         card = ModelCard.load(folder / FILE_NAME)
         use_device(device, settings)
-        check_intact(folder / MODEL_FILE)
         network = Network(load_trace(folder / MODEL_FILE, settings, device), card, settings)
         lane = Lane(network) if device.type == "cpu" else CudaLane(network, settings, device)
         detector = cls(card, settings, device, network, lane)

@@ -24,6 +24,8 @@ _BROKEN_DEVICE = (
     "cuDNN error",
     "CUDNN_STATUS",
     "CUBLAS_STATUS",
+    # oneDNN on the CPU: what it could not make for a size while memory was short, it never tries to make again (2.13).
+    "could not create a primitive",
     "CUDACachingAllocator.cpp",  # an assertion of it; before PyTorch 2.12 it never recovers from a refused capture
 )
 # A library refused one call before it ran: the next picture may be fine.
@@ -41,7 +43,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def breaks_the_device(error: BaseException) -> bool:
-    """Whether every later CUDA call of the process may fail too: only a new process has a new context."""
+    """Whether later calls of the process may fail too, whatever they ask: only a new process is free of that."""
     if is_out_of_memory(error):
         return False
     if isinstance(error, torch.AcceleratorError):

@@ -37,7 +37,7 @@ _NOT_LOADED = {
 }
 _DEVICE_FAILED = {
     "code": "device_failed",
-    "message": "the GPU failed while this batch was computed",
+    "message": "the GPU, or what computes the layers on the CPU, failed while this batch was computed",
     "hint": "try again in a few seconds: the worker is replaced by a new one",
 }
 _INTERNAL_ERROR = {
@@ -102,7 +102,7 @@ class MaskRCNNHandler:
         if not breaks_the_device(error):
             logger.error("a batch failed", exc_info=error)
             return _INTERNAL_ERROR
-        logger.critical("the GPU's context is lost; this worker leaves so that a new one is started", exc_info=error)
+        logger.critical("nothing can be computed reliably; this worker leaves so that a new one starts", exc_info=error)
         # Kept: to free what it has on such a GPU may end the process before this batch is answered.
         self._lost, self._worker, self._refusal = self._worker, None, _DEVICE_FAILED
         leaving = Timer(SECONDS_TO_REPLY, _leave)

@@ -43,6 +43,9 @@ BROKEN = [
     RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasGemmEx`"),
     RuntimeError('captures_underway.empty() INTERNAL ASSERT FAILED at "/pytorch/c10/cuda/CUDACachingAllocator.cpp":39'),
     RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"),
+    RuntimeError(
+        "The following operation failed in the TorchScript interpreter.\nRuntimeError: could not create a primitive"
+    ),
 ]
 NEITHER = [
     RuntimeError("propose: image_sizes must be (2, 2) int64"),

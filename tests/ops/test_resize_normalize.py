@@ -315,6 +315,15 @@ def test_two_calls_in_one_trace(device: torch.device) -> None:
             assert torch.equal(got, expected)
 
 
+@pytest.fixture
+def profiling_executor() -> Iterator[None]:
+    """PyTorch's own choice, which merges equal lists; a worker's is the simple one (``handler/device.py``)."""
+    before = torch._C._jit_set_profiling_mode(True)
+    yield
+    torch._C._jit_set_profiling_mode(before)
+
+
+@pytest.mark.usefixtures("profiling_executor")
 def test_two_calls_of_one_trace_with_the_same_pictures_raise() -> None:
     def twice(image: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
         return on_canvas(image, sizes), ops.resize_normalize([image], sizes, 96, 96, mean=MEAN, std=STD)
