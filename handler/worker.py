@@ -191,8 +191,9 @@ class Worker:
             return asked.envelope([reply] * len(asked.asks))
         except Exception:  # to read it is what fails
             body = request.fields.get("body")
-            id_sent = body.get("id") if isinstance(body, Mapping) and "inputs" in body else None
-            return reply if id_sent is None else self._envelopes.v2(str(id_sent))([reply])
+            if not (isinstance(body, Mapping) and "inputs" in body):
+                return reply
+            return self._envelopes.v2(str(body.get("id") or ""))([reply])  # without it, TorchServe's gRPC ends us
 
     def _describe(self) -> Reply:
         described = describe_served(self.detector, self._options, self.model, self.version)

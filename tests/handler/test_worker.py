@@ -152,6 +152,22 @@ def test_our_own_fault_answers_kserve_in_its_form() -> None:
     assert body["error"]["code"] == "internal_error"
 
 
+@pytest.mark.parametrize(("given", "told"), [({}, ""), ({"id": "a"}, "a")])
+def test_where_even_reading_fails_kserve_gets_its_form(
+    given: dict[str, str], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TorchServe's gRPC ends a worker that answers it without an id."""
+    failing = worker()
+
+    def fail(request: object) -> None:
+        raise IndexError("secret")
+
+    monkeypatch.setattr(failing._reader, "read", fail)
+    (reply,) = answers(failing, [{"body": {**given, "inputs": []}}])
+    body = json.loads(reply.body)
+    assert (reply.status, body["id"], body["error"]["code"]) == (500, told, "internal_error")
+
+
 def test_a_broken_device_is_nobodys_error(monkeypatch: pytest.MonkeyPatch) -> None:
     failing = Worker(cast(Detector, Hostile(Settings())), "shapes", "1.0")
     monkeypatch.setattr(Hostile, "error", torch.AcceleratorError("CUDA error: an illegal memory access"))
