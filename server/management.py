@@ -18,6 +18,7 @@ from server.torchserve import ServerError, TorchServe
 
 QUIET_SECONDS = 2.0  # a worker that computed nothing for so long has nothing in its hands
 MOST_WORKERS = 1000
+MOST_TRIES = 5  # of a request that met workers which came or went at that moment
 
 
 @dataclass(frozen=True)
@@ -171,10 +172,15 @@ class Management:
         return f"/models/{quote(self.model, safe='')}" + (f"/{quote(number, safe='')}" if number else "")
 
     def _ask(self, method: str, path: str) -> Any:
-        try:
-            status, body = self.server.request("management", path, method=method)
-        except (URLError, TimeoutError) as error:
-            raise ServerError(f"the management API does not answer ({error})") from None
+        """The answer; what may be asked twice is asked again where TorchServe stumbled over its own list of workers."""
+        for tries_left in reversed(range(MOST_TRIES if method in ("GET", "PUT") else 1)):
+            try:
+                status, body = self.server.request("management", path, method=method)
+            except (URLError, TimeoutError) as error:
+                raise ServerError(f"the management API does not answer ({error})") from None
+            if b"ConcurrentModificationException" not in body or not tries_left:
+                break
+            time.sleep(0.2)
         if status >= 300:
             raise ServerError(_plainly(status, body))
         return json.loads(body)

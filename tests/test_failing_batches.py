@@ -102,8 +102,9 @@ def test_a_picture_that_memory_is_too_small_for_is_refused_alone(server: TorchSe
 
 
 def test_a_worker_without_memory_answers_again_when_there_is_some(server: TorchServe, limited: int) -> None:
-    # Refused as they are decoded: what cannot even set a layer up leaves, and another worker answers.
-    large = [picture(width=3000, height=2000), picture(width=2000, height=3000)]
+    # Refused as they are decoded: what cannot even set a layer up leaves, and another worker answers. Larger than what
+    # the allocator may have kept of the test before.
+    large = [picture(width=7000, height=7000), picture(width=7000, height=6900)]
     resource.prlimit(limited, resource.RLIMIT_DATA, (1 << 20, resource.RLIM_INFINITY))
     assert answers(server, MODEL, large) == [(503, "out_of_memory")] * 2
     resource.prlimit(limited, resource.RLIMIT_DATA, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
