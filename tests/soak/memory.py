@@ -10,6 +10,7 @@ import numpy as np
 import psutil
 
 PAUSE = 5.0  # seconds that a busy machine lets a thread wait
+WARM_UP = 1 / 3  # of all the time
 MOST_POINTS = 400  # of one fit: it looks at every pair
 
 
@@ -94,9 +95,9 @@ class Growth:
     Attributes:
         role: Of the process.
         pid: Of the process.
-        megabytes: Median of the second half.
-        percent_an_hour: Slope of the second half, extrapolated.
-        seconds: Length of that half.
+        megabytes: Median of the time when all is warm.
+        percent_an_hour: Slope of that time, extrapolated.
+        seconds: Length of that time.
         added_megabytes: Its last sample less its first: a leak in one or two steps has no slope.
     """
 
@@ -109,11 +110,15 @@ class Growth:
 
 
 def growths(samples: Sequence[Sample]) -> list[Growth]:
-    """Of each process that was there from the first sample to the last: the second half, when all is warm."""
+    """Of each process that was there from the first sample to the last: without the first third, when all is warm.
+
+    Not less than that: malloc's memory wanders by a few percent, which a quarter of an hour would make 10 % an hour of.
+    """
     if not samples:
         return []
     begin, end = samples[0].at, samples[-1].at
-    kept = {key: [each for each in own if each.at >= (begin + end) / 2] for key, own in _spanning(samples, begin, end)}
+    warm = begin + WARM_UP * (end - begin)
+    kept = {key: [each for each in own if each.at >= warm] for key, own in _spanning(samples, begin, end)}
     return [_growth(*key, points) for key, points in kept.items() if len(points) > 2]
 
 

@@ -1,4 +1,4 @@
-"""The slope of memory: robust, of the second half, in percent of itself."""
+"""The slope of memory: robust, of the time when all is warm, in percent of itself."""
 
 import os
 
@@ -30,7 +30,7 @@ def test_memory_that_stays_does_not_grow_and_what_leaks_does() -> None:
 
 
 def test_the_warm_up_counts_for_nothing() -> None:
-    sizes = np.concatenate([np.linspace(1e8, 5e8, 100), np.full(110, 5e8)])
+    sizes = np.concatenate([np.linspace(1e8, 5e8, 100), np.full(210, 5e8)])
     (found,) = growths(samples(sizes))
     assert found.percent_an_hour == 0
 
