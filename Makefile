@@ -45,7 +45,7 @@ LABELS_FILE := $(if $(wildcard export/class_lists/$(LABELS).txt),$(wildcard $(LA
 EXPORT_ARGS := $(if $(VERSION),--version $(VERSION) )$(if $(PRESET),--preset $(PRESET)) $(if $(LABELS),--labels $(LABELS)) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock audit ops mar serve stop predict page ready register versions scale rollback unregister test test-emulated fuzz fuzz-threads fuzz-replay check soak bench bench-peer gpu-check clean FORCE
+.PHONY: help setup lock audit ops mar serve stop predict page ready register versions scale rollback unregister cpp test test-emulated fuzz fuzz-threads fuzz-replay check soak bench bench-peer gpu-check clean FORCE
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -137,6 +137,15 @@ unregister: ## Take VERSION=... away once it has answered all that it was asked
 
 page: ## Open the page of NAME in a browser, with its token (PAGE_PORT=, NO_BROWSER=1)
 	@$(PY) -m server.proxy --name $(NAME) $(if $(PAGE_PORT),--port $(PAGE_PORT)) $(if $(NO_BROWSER),--no-browser)
+
+# Of Debian; where one is missing, CMake says which.
+CPP_PACKAGES := cmake pkg-config libjpeg-dev libpng-dev libexif-dev libzip-dev nlohmann-json3-dev
+
+cpp: $(INSTALLED) ## Build the C++ program of examples/cpp against the PyTorch of .venv: build/cpp/detect
+	@command -v cmake >/dev/null || { echo "error: cpp needs cmake (Debian: $(CPP_PACKAGES))"; exit 2; }
+	@cmake -S examples/cpp -B build/cpp -DTORCH_DIR="$(abspath $(TORCH_DIR))" >build/cpp.log 2>&1 \
+	  || { cat build/cpp.log; echo "error: cpp needs $(CPP_PACKAGES)"; exit 2; }
+	@cmake --build build/cpp --parallel $$(nproc)
 
 # PYTEST_ARGS, for example -m slow or -k nms
 test: $(INSTALLED) $(OPS_LIBRARIES) $(EMULATED_LIBRARY) $(FUZZ)/ops-replay ## Run the tests, a real TorchServe included (SLOW=1: the slow ones too)
