@@ -1,11 +1,11 @@
-"""The C++ program beside the Python model, on the same pictures of the same archive, taking turns.
+"""The C++ program beside the Python model, with the same traces, pictures and threads, taking turns.
 
-Run ``python -m benchmarks.cpp --archive model_store/demo.mar`` after ``make cpp``: pixels to detections with run
-lengths, without decoding and JSON, in processes of their own; medians of the rounds.
+Run ``python -m benchmarks.cpp`` after ``make cpp``: pixels to detections with run lengths, without decoding and JSON,
+in processes of their own; medians of the rounds. The demo model, and an R50-FPN of made-up weights with about 98
+detections.
 """
 
 import argparse
-import os
 import statistics
 import subprocess
 import sys
@@ -13,14 +13,21 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from PIL import Image
+import torch
 
+import ops
+from benchmarks.cpu import SEED, placed, save_folder
 from benchmarks.machine import describe
+from benchmarks.made_up import R50, keeping, network
+from benchmarks.pictures import jpeg
 from benchmarks.report import Report, Row
 from benchmarks.running import DEMO, ROOT
+from handler.cores import available_cores
 
+PICTURE = "picture.jpg"
 PROGRAM = ROOT / "build" / "cpp" / "detect"
-SIZES = [(320, 240), (1088, 800)]  # width, height
+DEMO_SIZE, R50_SIZE = (240, 320), (800, 1088)  # height, width
+DETECTIONS = 98
 _PYTHON = """
 import statistics, sys
 from pathlib import Path
@@ -50,38 +57,64 @@ def python_ms(folder: Path, picture: Path, threads: int, times: int) -> float:
 
 def cpp_ms(folder: Path, picture: Path, threads: int, times: int) -> float:
     """Milliseconds of one picture in the C++ program."""
-    command = [PROGRAM, folder / "model.pt", picture, "--threads", str(threads), "--times", str(times)]
+    command = [
+        PROGRAM,
+        folder / "model.pt",
+        picture,
+        "--ops",
+        ops.LIBRARY,
+        "--threads",
+        str(threads),
+        "--times",
+        str(times),
+    ]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stderr)
 
 
-def compare(folder: Path, size: tuple[int, int], threads: int, times: int, rounds: int) -> Row:
+def unpacked_demo(archive: Path, folder: Path) -> None:
+    """The demo model and a picture."""
+    with zipfile.ZipFile(archive) as packed:
+        packed.extractall(folder)
+    (folder / PICTURE).write_bytes(jpeg(*DEMO_SIZE, SEED))
+
+
+def made_up_r50(_: Path, folder: Path) -> None:
+    """A large model and a picture."""
+    body, given = jpeg(*R50_SIZE, SEED), network(R50, 800, 1333)
+    with torch.inference_mode():
+        save_folder(keeping(given, *placed(given, body, torch.float32), DETECTIONS), folder)
+    (folder / PICTURE).write_bytes(body)
+
+
+def compare(name: str, folder: Path, threads: int, times: int, rounds: int) -> Row:
     """Medians of both and their ratio."""
-    picture = folder / "picture.png"
-    Image.open(ROOT / "demo" / "pictures" / "shapes_02.jpg").resize(size).save(picture)
-    pairs = [
-        (cpp_ms(folder, picture, threads, times), python_ms(folder, picture, threads, times)) for _ in range(rounds)
-    ]
+    asked = folder, folder / PICTURE, threads, times
+    pairs = [(cpp_ms(*asked), python_ms(*asked)) for _ in range(rounds)]
     ours, python = (statistics.median(each) for each in zip(*pairs, strict=True))
     ratio = statistics.median(one / other for one, other in pairs)
-    return {"picture": "{}x{}".format(*size), "C++, ms": ours, "Python, ms": python, "ratio": round(ratio, 3)}
+    return {"model": name, "C++, ms": ours, "Python, ms": python, "ratio": round(ratio, 3)}
+
+
+MODELS = {"demo, 320x240": unpacked_demo, "R50-FPN, 1088x800, 98 detections": made_up_r50}
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--archive", type=Path, default=DEMO)
+    parser.add_argument("--archive", type=Path, default=DEMO, help="of the demo model")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--times", type=int, default=15, help="of a round")
+    parser.add_argument("--times", type=int, default=9, help="of a round")
     parser.add_argument("--out", type=Path, help="FILE.json")
     arguments = parser.parse_args()
     if not PROGRAM.is_file():
         sys.exit(f"{PROGRAM} is missing; build it with `make cpp`")
-    threads = len(os.sched_getaffinity(0))
-    settings = {"archive": arguments.archive.name, "threads": threads}
-    report = Report("The C++ program beside the Python model", describe(), settings)
-    with tempfile.TemporaryDirectory() as scratch, zipfile.ZipFile(arguments.archive) as packed:
-        packed.extractall(scratch)
-        rows = [compare(Path(scratch), size, threads, arguments.times, arguments.rounds) for size in SIZES]
+    threads = available_cores()
+    report = Report("The C++ program beside the Python model", describe(), {"threads": threads})
+    rows = []
+    for name, make in MODELS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            make(arguments.archive, Path(folder))
+            rows.append(compare(name, Path(folder), threads, arguments.times, arguments.rounds))
     report.add("One picture", rows, arguments.out)
     print(report.markdown())
 

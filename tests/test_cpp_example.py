@@ -27,15 +27,20 @@ from tests.served import MODEL, PICTURES, ROOT
 pytestmark = pytest.mark.slow
 
 PACKAGES = "libjpeg libpng libexif libzip nlohmann_json"
-SIZES = [(64, 48), (320, 240), (31, 500), (640, 427), (1333, 800)]  # width, height
+SIZES = [(64, 48), (320, 240), (31, 500), (640, 427), (1333, 800), (1, 1)]  # width, height
 BOTH_READ = [name for name, case in CASES.items() if case.body().startswith((b"\xff\xd8\xff", b"\x89PNG"))]
+SKIPPED_OVER = ("huge_profile", "huge_text")  # parts of a PNG that Pillow unpacks, and so the server refuses
+
+
+def all_is_there() -> bool:
+    tools = shutil.which("cmake") and shutil.which("pkg-config")
+    return bool(tools) and subprocess.run(["pkg-config", "--exists", *PACKAGES.split()], check=False).returncode == 0
 
 
 @pytest.fixture(scope="session")
 def program() -> Path:
-    if os.environ.get("REQUIRE_CPP") != "1":
-        if not shutil.which("cmake") or subprocess.run(["pkg-config", "--exists", *PACKAGES.split()]).returncode:
-            pytest.skip(f"no cmake here, or not all of {PACKAGES}")
+    if os.environ.get("REQUIRE_CPP") != "1" and not all_is_there():
+        pytest.skip(f"no cmake here, or not all of {PACKAGES}")
     subprocess.run(["make", "cpp"], cwd=ROOT, check=True)
     return ROOT / "build" / "cpp" / "detect"
 
@@ -120,6 +125,9 @@ def test_pixels_are_read_as_the_server_reads_them(program: Path, archive: Path, 
     picture, drawn, case = tmp_path / "picture", tmp_path / "drawn.png", CASES[name]
     picture.write_bytes(case.body())
     done = run(program, archive, picture, "--score-threshold", 1, "--out", drawn)  # nothing is drawn over it
+    if name in SKIPPED_OVER:
+        assert (done.returncode, done.stderr) == (0, "")
+        return
     if case.pixels is None:
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr.startswith(f"detect: {picture}: ")
@@ -137,8 +145,8 @@ def test_masks_and_boxes_are_drawn_and_nothing_else_is_touched(program: Path, ar
     changed = (np.array(Image.open(drawn)) != np.array(Image.open(picture).convert("RGB"))).any(2)
     touched = np.zeros_like(changed)
     for one in found:
-        left, top, right, bottom = (round(side) for side in one["box"])
-        touched[top : bottom + 1, left : right + 1] = True
+        left, top, right, bottom = (int(side) for side in one["box"])
+        touched[max(0, top - 1) : bottom + 2, max(0, left - 1) : right + 2] = True
         inside = decode_mask(one["mask"])
         assert changed[inside].mean() > 0.99
     assert found
@@ -190,8 +198,9 @@ def test_what_the_user_must_change_is_one_line(program: Path, archive: Path, fol
     ):
         done = run(program, *arguments)
         assert (done.returncode, done.stdout) == (2, ""), (arguments, done)
-        assert done.stderr.startswith("detect: ") and done.stderr.count("\n") == 1, done.stderr
+        assert done.stderr.startswith("detect: ")
         assert said in done.stderr
+        assert done.stderr.count("\n") == 1, done.stderr
     if not torch.cuda.is_available():
         assert "sees no GPU" in run(program, archive, picture, "--device", "cuda").stderr
 

@@ -2,6 +2,7 @@
 
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <dlfcn.h>
+#include <torch/cuda.h>
 #include <torch/csrc/jit/passes/frozen_graph_optimizations.h>
 #include <torch/csrc/jit/passes/inliner.h>
 #include <torch/csrc/jit/runtime/graph_executor.h>
@@ -43,9 +44,9 @@ torch::jit::Module load_trace(const std::filesystem::path& path, const ModelCard
   if (card.postprocessing.masks) methods.emplace_back("segment");
   model = torch::jit::freeze(model, methods);
   for (const auto& name : methods) {
-    const auto graph = model.get_method(name).graph();
+    auto graph = model.get_method(name).graph();
     torch::jit::Inline(*graph);
-    torch::jit::OptimizeFrozenGraph(*graph, /*optimize_numerics=*/true);
+    torch::jit::OptimizeFrozenGraph(graph, /*optimize_numerics=*/true);
     if (device.is_cpu()) join_layers(*graph);
   }
   return model;
@@ -93,7 +94,7 @@ Detections Detector::detect(const Tensor& pixels, const Selection& selection) {
   const Size picture{pixels.size(0), pixels.size(1)}, resized = resized_size(picture, card_.preprocessing);
   const Tensor sizes = torch::tensor({{resized.height, resized.width}}).to(device_);
   const IValue found = model_.get_method("detect")({place(pixels, resized), sizes});
-  const auto& parts = found.toTupleRef().elements();  // boxes, scores, labels, rows, counts, then the pyramid
+  const std::vector<IValue> parts = found.toTupleRef().elements().vec();  // boxes, scores, labels, rows, counts, then the pyramid
   const Tensor on_canvas = parts[0].toTensor()[0].cpu(), scores = parts[1].toTensor()[0].cpu();
   const Tensor labels = parts[2].toTensor()[0].cpu();
   const auto count = parts[4].toTensor().item<int64_t>();
@@ -107,7 +108,7 @@ Detections Detector::detect(const Tensor& pixels, const Selection& selection) {
   Detections answer{picture, boxes.index_select(0, rows), scores.index_select(0, rows), labels.index_select(0, rows), {}};
   if (post.masks)
     answer.masks = masks(on_canvas.index_select(0, rows), answer.boxes, answer.labels,
-                         at::ArrayRef<IValue>(parts.begin(), parts.end()).slice(5), picture, selection.mask_threshold);
+                         at::ArrayRef<IValue>(parts).slice(5), picture, selection.mask_threshold);
   return answer;
 }
 

@@ -78,10 +78,11 @@ Decoded decode_jpeg(const std::string& bytes) {
   Jpeg jpeg;
   read_header(jpeg, bytes);
   check_size(jpeg.info.image_height, jpeg.info.image_width);
+  const std::string exif = exif_of(jpeg.info);  // now: the markers go as the last pixel is read
   const bool inks = jpeg.info.num_components == 4;
   jpeg.info.out_color_space = inks ? JCS_CMYK : JCS_RGB;
   const torch::Tensor pixels =
       torch::empty({jpeg.info.image_height, jpeg.info.image_width, inks ? 4 : 3}, torch::kByte);
   read_pixels(jpeg, pixels);
-  return {inks ? to_rgb(pixels) : pixels, exif_of(jpeg.info)};
+  return {inks ? to_rgb(pixels) : pixels, exif};
 }

@@ -1,4 +1,6 @@
 // detect MODEL.mar|model.pt IMAGE: detections of one picture, without Python and without a server.
+#include <ATen/Parallel.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
@@ -65,5 +67,10 @@ int main(int count, char** words) {
   } catch (const UserError& error) {
     std::cerr << "detect: " << error.what() << '\n';
     return 2;
+  } catch (const c10::Error& error) {  // its what() is a page of stack
+    std::cerr << "detect: " << error.what_without_backtrace() << '\n';
+  } catch (const std::exception& error) {
+    std::cerr << "detect: " << error.what() << '\n';
   }
+  return 1;
 }

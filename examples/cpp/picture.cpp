@@ -2,6 +2,7 @@
 
 #include <libexif/exif-data.h>
 
+#include <algorithm>
 #include <fstream>
 #include <iterator>
 #include <memory>
@@ -63,4 +64,6 @@ void check_size(int64_t height, int64_t width) {
   if (height < 1 || width < 1) throw std::runtime_error("the picture has no pixels");
   if (height * width > kMostPixels)
     throw std::runtime_error("the picture has more than " + std::to_string(kMostPixels) + " pixels");
+  if (std::max(height, width) > kLongestSide)
+    throw std::runtime_error("a side of the picture has more than " + std::to_string(kLongestSide) + " pixels");
 }

@@ -6,6 +6,7 @@
 #include <string>
 
 inline constexpr int64_t kMostPixels = 50'000'000;  // the server's max_pixels
+inline constexpr int64_t kLongestSide = 65'535;     // what run lengths are made for
 
 struct Decoded {
   torch::Tensor pixels;  // (H, W, 3) uint8, RGB, as stored
