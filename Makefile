@@ -18,12 +18,13 @@ STORE       ?= model_store
 PORT        ?=
 IMAGE       ?= demo/pictures/shapes_02.jpg
 PREDICTIONS ?= build/predictions
-# Nor these: of a model that is exported again, of `make scale`, and of `make fuzz`.
+# Nor these: of a model that is exported again, of `make scale`, of `make fuzz`, and of `make pytorch-versions`.
 VERSION     :=
 WORKERS     :=
 TARGET      :=
 SECONDS     :=
 INPUT       :=
+VERSIONS    :=
 MAR         := $(STORE)/$(NAME)$(if $(VERSION),-$(VERSION)).mar
 INSTALLED   := $(VENV)/.installed
 MAKEFLAGS   += --no-print-directory
@@ -45,7 +46,7 @@ LABELS_FILE := $(if $(wildcard export/class_lists/$(LABELS).txt),$(wildcard $(LA
 EXPORT_ARGS := $(if $(VERSION),--version $(VERSION) )$(if $(PRESET),--preset $(PRESET)) $(if $(LABELS),--labels $(LABELS)) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock audit ops mar serve stop predict page ready register versions scale rollback unregister cpp test test-emulated fuzz fuzz-threads fuzz-replay check soak bench bench-peer gpu-check clean FORCE
+.PHONY: help setup lock audit ops mar serve stop predict page ready register versions scale rollback unregister cpp test test-emulated fuzz fuzz-threads fuzz-replay check pytorch-versions soak bench bench-peer gpu-check clean FORCE
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -174,6 +175,11 @@ check: $(INSTALLED) ## Format, lint, types, then all tests: what CI runs
 	$(PY) -m ruff check .
 	$(PY) -m mypy
 	@$(MAKE) test SLOW=1
+
+# Several GB each, so by hand.
+pytorch-versions: $(MAR) ## Prove the built ops and NAME's .mar under VERSIONS="2.11.0 2.15.0" of PyTorch (OUT=folder)
+	@mkdir -p $(or $(OUT),build/pytorch)
+	$(PY) -m tests.versions $(or $(VERSIONS),2.11.0 2.15.0) --archive $(MAR) --out $(or $(OUT),build/pytorch)/pytorch-versions.json
 
 # SCENARIOS=traffic,kill and OUT=folder, too. 40 minutes are 20,000 requests and more, and goals of time then decide.
 soak: $(MAR) ## Load, faults and hostile requests against a TorchServe of its own, each accounted for (MINUTES=40)
