@@ -63,7 +63,7 @@ def main(arguments: Sequence[str]) -> int:
     Raises:
         SystemExit: SIGTERM ended it.
     """
-    warnings.filterwarnings("ignore", category=DeprecationWarning, message="`torch.jit")
+    warnings.filterwarnings("ignore", message="`torch.jit")
     inspecting = arguments[:1] == ["inspect"]
     options = parser().parse_args(arguments[1:] if inspecting else arguments)
     try:

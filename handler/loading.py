@@ -51,7 +51,7 @@ def _methods(model: torch.jit.ScriptModule) -> list[str]:
 
 def _frozen(model: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # TorchScript is deprecated as a whole
+        warnings.filterwarnings("ignore", message="`torch.jit")  # TorchScript is deprecated as a whole
         frozen: torch.jit.ScriptModule = torch.jit.freeze(model, preserved_attrs=_methods(model))
         return frozen
 

@@ -14,7 +14,7 @@ import torch
 
 def main(model_path: str, calls_path: str, answers_path: str, *libraries: str) -> None:
     """Load, run every call, save what came out."""
-    warnings.filterwarnings("ignore", category=DeprecationWarning, message="`torch.jit")
+    warnings.filterwarnings("ignore", message="`torch.jit")
     asked = torch.load(calls_path, weights_only=True)
     torch.set_num_threads(asked["threads"])
     torch.backends.cudnn.allow_tf32 = False  # float32 is to be float32

@@ -77,7 +77,7 @@ def largest_differences(found: list[Any], expected: list[Any]) -> dict[str, floa
 
 def op_tests(python: Path) -> tuple[bool, str]:
     """Whether they pass, and pytest's last line."""
-    command = [python, "-m", "pytest", "tests/ops", "-q", "-p", "no:cacheprovider"]
+    command = [python, "-m", "pytest", "tests/ops", "-p", "no:cacheprovider"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     lines = [line for line in done.stdout.splitlines() if " passed" in line or " failed" in line]
     return done.returncode == 0, lines[-1] if lines else done.stdout[-300:] + done.stderr[-300:]
