@@ -78,6 +78,8 @@ class Container:
     @property
     def process(self) -> psutil.Process:
         """Process 1 of the container, as this machine sees it."""
+        if not self.is_running():
+            raise RuntimeError(f"the container ended by itself: {self.log.read_text()[-2000:]}")
         (first,) = psutil.Process(self._process.pid).children()
         return first
 

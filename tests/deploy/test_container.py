@@ -1,6 +1,7 @@
 """A container's whole life, with what the kernel has for one (see container.py): started, asked, drained, ended."""
 
 import json
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -32,8 +33,10 @@ class Running(Container):
         self.addresses = Addresses.free()
         (folder / "config").mkdir()
         (folder / "config" / "config.properties").write_text(self.addresses.write_into(CONFIG))
+        (folder / "models").mkdir()  # pytest's own folder is closed to the image's user
+        shutil.copyfile(archive, folder / "models" / archive.name)
         variables = {each["name"]: each["value"] for each in CONTAINER["env"]}
-        mounts = {"/config": folder / "config", "/models": archive.parent}
+        mounts = {"/config": folder / "config", "/models": folder / "models"}
         super().__init__(image(), folder, variables, mounts, tmp)
 
     def predict(self, picture: bytes) -> Document:
@@ -47,7 +50,6 @@ class Running(Container):
         """Until the probe succeeds."""
         end = time.monotonic() + seconds
         while (done := self.run(*PROBES[probe])).returncode:
-            assert self.is_running(), self.log.read_text()
             assert time.monotonic() < end, done.stderr + self.log.read_text()
             time.sleep(0.5)
 
