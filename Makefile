@@ -27,6 +27,8 @@ INPUT       :=
 VERSIONS    :=
 MAR         := $(STORE)/$(NAME)$(if $(VERSION),-$(VERSION)).mar
 INSTALLED   := $(VENV)/.installed
+# deploy/Dockerfile gives requirements-serve.lock: what serves, without what tests.
+LOCK        := requirements.lock
 MAKEFLAGS   += --no-print-directory
 
 ifneq ($(word 2,$(CHECKPOINT))$(word 2,$(LABELS)),)
@@ -56,12 +58,12 @@ setup: $(INSTALLED) ## Make .venv with everything needed (TORCH_INDEX=URL: anoth
 # Nothing of the lock is built here: a wheel runs no code of its own while it is installed.
 LOCKED      := -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all:
 
-$(INSTALLED): requirements.txt requirements.lock requirements-java.lock server/java.py
+$(INSTALLED): requirements.txt $(LOCK) requirements-java.lock server/java.py
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
 	  || { echo "error: $(PYTHON) must be Python 3.11, 3.12 or 3.13; choose one with PYTHON=python3.12"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	@echo "fetching PyTorch, TorchServe and what else is needed into $(VENV): a few minutes, without another word"
-	$(PY) $(LOCKED) -r requirements.lock
+	$(PY) $(LOCKED) -r $(LOCK)
 	$(PY) -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) $$(grep '^torch==' requirements.txt)
 	@$(PY) -m server.java >/dev/null 2>&1 || $(PY) $(LOCKED) -r requirements-java.lock
 	@touch $@
@@ -78,6 +80,7 @@ $(UV): Makefile
 
 lock: $(UV) ## Write requirements*.lock anew from requirements*.txt (UPGRADE=1: the newest of what they leave open)
 	$(COMPILE) requirements.txt requirements-dev.txt --output-file requirements.lock
+	$(COMPILE) requirements.txt --constraint requirements.lock --output-file requirements-serve.lock
 	$(COMPILE) requirements-java.txt --output-file requirements-java.lock
 
 audit: $(INSTALLED) ## List packages and jars with their versions and what is known against them (OFFLINE=1: ask nobody)

@@ -7,6 +7,11 @@ from dataclasses import dataclass
 from urllib.request import ProxyHandler, build_opener
 
 HOST = "127.0.0.1"
+# Of config.properties, in the order of the ports below.
+_SETTINGS = (
+    *("inference_address", "management_address", "metrics_address"),
+    *("grpc_inference_port", "grpc_management_port"),
+)
 LOWEST, HIGHEST = 2034, 65533  # of the inference API: gRPC listens 1010 below it, the metrics two above
 # Never through a proxy that the environment names: it would look for 127.0.0.1 on its own machine.
 open_url = build_opener(ProxyHandler({})).open
@@ -43,6 +48,21 @@ class Addresses:
                 each.bind((HOST, 0))
             return cls(*(each.getsockname()[1] for each in sockets))
 
+    @classmethod
+    def in_properties(cls, properties: str) -> "Addresses":
+        """The ports that the text of a config.properties names.
+
+        Raises:
+            ValueError: One of them is not there.
+        """
+        ports = []
+        for name in _SETTINGS:
+            found = re.findall(rf"(?m)^{name}=(?:\S*:)?(\d+)$", properties)
+            if len(found) != 1:
+                raise ValueError(f"config.properties must set {name} once, with a port, got {len(found)} such lines")
+            ports.append(int(found[0]))
+        return cls(*ports)
+
     @property
     def inference_url(self) -> str:
         """Base address of the inference API."""
@@ -69,14 +89,11 @@ class Addresses:
         Raises:
             ValueError: A setting that must be replaced is not there.
         """
-        settings = {
-            "inference_address": self.inference_url,
-            "management_address": self.management_url,
-            "metrics_address": self.metrics_url,
-            "grpc_inference_port": str(self.grpc_inference),
-            "grpc_management_port": str(self.grpc_management),
-        }
-        for name, value in settings.items():
+        values = (
+            *(self.inference_url, self.management_url, self.metrics_url),
+            *(str(self.grpc_inference), str(self.grpc_management)),
+        )
+        for name, value in zip(_SETTINGS, values, strict=True):
             properties, found = re.subn(rf"(?m)^{name}=.*$", f"{name}={value}", properties)
             if found != 1:
                 raise ValueError(f"config.properties must set {name} once, got {found} lines")

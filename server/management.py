@@ -142,13 +142,20 @@ class Management:
         version = self._version(number)
         if version.default:
             raise ServerError(f"version {number} is the default; let another answer first: make rollback VERSION=...")
-        self._drain(number, timeout)
+        self.wait_until_quiet(number, timeout)
         self._ask("DELETE", self._path(number))
 
-    def _drain(self, number: str, timeout: float) -> None:
+    def wait_until_quiet(self, number: str, timeout: float) -> None:
         """Wait until nothing waits and no worker has computed for a while.
 
         TorchServe tells how many wait, but not what a worker has taken: its processor time does.
+
+        Args:
+            number: The version.
+            timeout: Seconds to wait at the most.
+
+        Raises:
+            ServerError: It is still asked after that time.
         """
         end = time.monotonic() + timeout
         quiet_since, spent = time.monotonic(), -1.0

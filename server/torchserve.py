@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -120,9 +121,27 @@ class TorchServe:
             return False
         where = f"/predictions/{_with_version(model, version)}"
         status, body = self.request("inference", where, ONE_PIXEL_PNG, timeout=timeout)
-        if status == 503 and b"model_not_loaded" in body:
-            raise ServerError(f"{model} cannot be served: {body.decode()}")
+        _refuse_not_loaded(model, body)
         return status == 200
+
+    def has_loaded(self, model: str, timeout: float = 3.0) -> bool:
+        """Whether a worker is up that has loaded the model; no picture is computed, so it may be asked for ever.
+
+        Args:
+            model: Its name.
+            timeout: Seconds for the worker's word. Without it the answer is True: what asks a worker waits in the
+                queue, and a server that is only busy must not lose its clients to another that is as busy.
+
+        Raises:
+            ServerError: The worker that was asked cannot load the model.
+        """
+        if not any(worker["status"] == "READY" for worker in self.workers(model)):
+            return False
+        with suppress(TimeoutError):
+            _, body = self.request("management", f"/models/{model}?customized=true", timeout=timeout)
+            if isinstance(found := json.loads(body), list):  # else an error of TorchServe's own: the queue is full
+                _refuse_not_loaded(model, json.dumps(found[0].get("customizedMetadata")).encode())
+        return True
 
     def wait_until_ready(self, model: str, timeout: float = 180.0, version: str | None = None) -> float:
         """Wait until :meth:`is_ready`.
@@ -217,6 +236,11 @@ class TorchServe:
         return [each for each in running if any(word.startswith(sockets) for word in each.info["cmdline"] or ())]
 
 
+def _refuse_not_loaded(model: str, said: bytes) -> None:
+    if re.search(rb'"code":\s*"model_not_loaded"', said):
+        raise ServerError(f"{model} cannot be served: {said.decode()}")
+
+
 def _with_version(model: str, version: str | None) -> str:
     return model if version is None else f"{model}/{version}"
 
@@ -304,20 +328,32 @@ def _folder_for_sockets() -> str:
     return folder if len(os.fsencode(folder)) <= LONGEST_FOLDER else "/tmp"  # noqa: S108
 
 
+def environment(temporary: Path) -> dict[str, str]:
+    """What TorchServe is started with: this process's environment, its Java and its temporary folder.
+
+    Args:
+        temporary: Takes the unpacked models, so it must not be mounted ``noexec``.
+
+    Raises:
+        FileNotFoundError: There is no Java.
+    """
+    changed = os.environ | {"JAVA_HOME": str(java_home()), "TEMP": str(temporary), "TMPDIR": str(temporary)}
+    # What stands on it would be imported instead of what the archive carries.
+    changed.pop("PYTHONPATH", None)
+    # gRPC then speaks the Open Inference Protocol besides TorchServe's own; no setting of config.properties does that.
+    changed.setdefault("TS_OPEN_INFERENCE_PROTOCOL", "oip")
+    return changed
+
+
 def _launch(home: Path, temporary: Path, store: Path, archives: dict[str, Path], config: Path) -> int:
     """Run the plain command that a user would type; the pid of the Java process it leaves behind."""
     command = [sys.executable, "-m", "ts.model_server", "--start", "--ncs"]
     command += ["--model-store", str(store), "--ts-config", str(config)]
     command += ["--log-config", str(LOG_CONFIG)]
     command += ["--models", *(f"{name}={archive.name}" for name, archive in archives.items())]
-    environment = os.environ | {"JAVA_HOME": str(java_home()), "TEMP": str(temporary), "TMPDIR": str(temporary)}
-    # What stands on it would be imported instead of what the archive carries.
-    environment.pop("PYTHONPATH", None)
-    # gRPC then speaks the Open Inference Protocol besides TorchServe's own; no setting of config.properties does that.
-    environment.setdefault("TS_OPEN_INFERENCE_PROTOCOL", "oip")
     with (home / LOG_FILE).open("wb") as log:
         subprocess.run(
-            command, cwd=home, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            command, cwd=home, env=environment(temporary), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             start_new_session=True, check=False,
         )  # fmt: skip
     pid_file = temporary / ".model_server.pid"

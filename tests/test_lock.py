@@ -16,6 +16,7 @@ from tests.audit.inventory import normalised
 ROOT = Path(__file__).parent.parent
 LOCKS = {
     "requirements.lock": ["requirements.txt", "requirements-dev.txt"],
+    "requirements-serve.lock": ["requirements.txt"],
     "requirements-java.lock": ["requirements-java.txt"],
 }
 # The user chooses its build; its own metadata pins the CUDA libraries.
@@ -73,6 +74,15 @@ def test_all_that_is_needed_is_locked() -> None:
     found = locked("requirements.lock", {"python_version": here, "python_full_version": f"{here}.0"})
     lacking = {need: name for name in found for need in needed_by(name) if need not in found.keys() | NOT_LOCKED}
     assert lacking == {}
+
+
+@pytest.mark.parametrize(
+    "system", SYSTEMS, ids=lambda system: f"{system['platform_machine']}-{system['python_version']}"
+)
+def test_an_image_serves_with_what_was_tested_and_without_what_tests(system: dict[str, str]) -> None:
+    served, tested = locked("requirements-serve.lock", system), locked("requirements.lock", system)
+    assert served.items() < tested.items()
+    assert not served.keys() & required("requirements-dev.txt").keys()
 
 
 def test_what_pytorch_needs_besides_cuda_is_told_to_the_lock() -> None:
