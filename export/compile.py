@@ -184,9 +184,9 @@ def _exported(module: nn.Module, inputs: tuple[Tensor, ...], dims: Any) -> torch
 
 def _dims_of_explain(side_divisor: int) -> Any:
     batch, height, width = (torch.export.Dim(name, min=1) for name in ("batch", "height", "width"))
-    if side_divisor > 1:
-        height, width = side_divisor * height, side_divisor * width
-    return {0: batch, 2: height, 3: width}, {0: batch}
+    if side_divisor == 1:  # PyTorch then wants more than one cell, which it need not have once it is compiled
+        return {0: batch, 2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}, {0: batch}
+    return {0: batch, 2: side_divisor * height, 3: side_divisor * width}, {0: batch}
 
 
 def _dims_of_segment(levels: int) -> Any:
