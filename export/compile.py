@@ -41,6 +41,7 @@ _FOR_BFLOAT16 = ("avx512bw", "avx512dq", "avx512vl")
 _OPTIONS: dict[str, Any] = {
     "aot_inductor.package": True,
     "aot_inductor.precompile_headers": False,  # they take longer than they save for two programs
+    "aot_inductor.enable_line_tables": False,  # they would name paths of this machine
     "compile_threads": 1,
     "cpp.dynamic_threads": True,  # else that of this machine is part of the code
     "freezing": True,  # joins layers with what follows them: 0.8 times the time

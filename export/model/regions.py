@@ -43,7 +43,9 @@ class Pooling:
 
 
 def in_parts(boxes: Tensor, counts: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Cut the rows of every picture into parts, with the counts of each part.
+    """Deal the rows of every picture out to parts, with the counts of each part.
+
+    Dealt, not cut: how long equal pieces are would become a constant of ``torch.export``.
 
     Args:
         boxes: (B, P, 4), the first ``counts`` of each picture valid.
@@ -53,12 +55,13 @@ def in_parts(boxes: Tensor, counts: Tensor) -> list[tuple[Tensor, Tensor]]:
         As many parts as ``PARTS_OF_C4``, whatever P is; some may be empty.
     """
     place = torch.ones_like(boxes[..., 0], dtype=torch.int64).cumsum(1)  # 1, 2, 3 ...
-    valid = (place <= counts.unsqueeze(1)).tensor_split(PARTS_OF_C4, dim=1)
-    return [(part, inside.sum(1)) for part, inside in zip(boxes.tensor_split(PARTS_OF_C4, dim=1), valid, strict=True)]
+    valid = place <= counts.unsqueeze(1)
+    firsts = range(PARTS_OF_C4)
+    return [(boxes[:, first::PARTS_OF_C4], valid[:, first::PARTS_OF_C4].sum(1)) for first in firsts]
 
 
 def join_parts(parts: list[Tensor], boxes: list[Tensor]) -> Tensor:
-    """Rows (B p, ...) of every part -> rows (B P, ...), picture after picture.
+    """Rows (B p, ...) of every part -> rows (B P, ...), picture after picture, in the order before they were dealt.
 
     Args:
         parts: What was computed of each part.
@@ -66,4 +69,7 @@ def join_parts(parts: list[Tensor], boxes: list[Tensor]) -> Tensor:
     """
     rows = zip(parts, boxes, strict=True)
     apart = [torch.unflatten(part, 0, (of_part.shape[0], of_part.shape[1])) for part, of_part in rows]
-    return torch.cat(apart, dim=1).flatten(0, 1)
+    rounds = [torch.ones_like(part[..., 0], dtype=torch.int64).cumsum(1) for part in boxes]
+    order = torch.cat([PARTS_OF_C4 * each + first for first, each in enumerate(rounds)], dim=1).argsort(1)  # (B, P)
+    joined = torch.cat(apart, dim=1)
+    return joined.gather(1, order.unsqueeze(2).expand(-1, -1, joined.shape[2])).flatten(0, 1)

@@ -3,6 +3,7 @@
 import os
 import platform
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -12,7 +13,9 @@ from export import compile as compiling
 from export.command_line import main, parser
 from export.compile import Target, check_target, tied_to
 from export.errors import ExportError
+from export.model import MaskRCNN
 from tests.export import tiny
+from tests.export.test_trace import tiny_model
 
 X86 = pytest.mark.skipif(platform.machine() != "x86_64", reason="names of x86")
 LEVEL_3 = "abm avx avx2 bmi1 bmi2 f16c fma movbe"
@@ -85,6 +88,51 @@ def test_what_pytorch_cannot_compile_is_one_line(tmp_path: Path, monkeypatch: py
     assert said.endswith("cannot compile this network: a guard failed; export it without --runtime aoti")
     assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == "elsewhere"
     assert list(tmp_path.iterdir()) == []
+
+
+class Exported(NamedTuple):
+    """What was handed to the compiler, and the model it came from."""
+
+    model: MaskRCNN
+    programs: list[torch.export.ExportedProgram]
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """In bfloat16 under somebody else's autocast, which ``torch.export`` would take into the program."""
+    model, programs = tiny_model(), []
+    with pytest.MonkeyPatch.context() as patched, torch.autocast("cpu", dtype=torch.float16):
+        patched.setattr(compiling, "_compiled", programs.append)
+        patched.setattr("torch._inductor.package.package.package_aoti", lambda *_: None)
+        path = tmp_path_factory.mktemp("package") / "model.pt2"
+        compiling.compile_model(model, Target("bfloat16", "cpu", 32), path)
+    return Exported(model, programs)
+
+
+def test_the_model_is_left_as_it_is(exported: Exported) -> None:
+    assert {parameter.dtype for parameter in exported.model.parameters()} == {torch.float32}
+    explain, segment = exported.programs
+    for program in (explain, segment):
+        assert {value.dtype for value in program.state_dict.values() if value.is_floating_point()} == {torch.bfloat16}
+
+
+def test_an_autocast_around_it_changes_nothing(exported: Exported) -> None:
+    for program in exported.programs:
+        values = [node.meta.get("val") for node in program.graph.nodes]
+        dtypes = {value.dtype for value in values if isinstance(value, torch.Tensor)}
+        assert torch.bfloat16 in dtypes
+        assert torch.float16 not in dtypes
+
+
+def test_batch_height_width_and_rows_stay_open(exported: Exported) -> None:
+    explain, segment = exported.programs
+    assert [len(program.range_constraints) >= 3 for program in (explain, segment)] == [True, True]
+    inputs = [node.meta["val"] for node in segment.graph.nodes if node.op == "placeholder"][-7:]  # after the weights
+    assert [isinstance(size, torch.SymInt) for size in inputs[0].shape] == [True, False]
+    for level in inputs[3:]:
+        assert [isinstance(size, torch.SymInt) for size in level.shape] == [True, False, True, True]
+    images = [node.meta["val"] for node in explain.graph.nodes if node.op == "placeholder"][-2]
+    assert [isinstance(size, torch.SymInt) for size in images.shape] == [True, False, True, True]
 
 
 # Options beside --runtime aoti, and what is said of them.
