@@ -112,7 +112,8 @@ def compile_model(model: MaskRCNN, target: Target, path: Path) -> Compiled:
         ExportError: PyTorch cannot export or compile the network.
     """
     dtype = DTYPES[target.dtype]
-    moved: nn.Module = deepcopy(model).to(target.device, dtype)
+    moved = deepcopy(model).to(target.device, dtype)
+    moved.region_parts = 1  # torch.export fixes the lengths of several; a C4 then takes 1 GB more for a picture
     moved.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     with _refusals(), plain_arithmetic(), _cache_beside(path), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTorch's own, about itself

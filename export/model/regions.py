@@ -42,26 +42,24 @@ class Pooling:
         return ops.pyramid_roi_align(boxes, counts, *levels, **self._options)
 
 
-def in_parts(boxes: Tensor, counts: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Deal the rows of every picture out to parts, with the counts of each part.
-
-    Dealt, not cut: how long equal pieces are would become a constant of ``torch.export``.
+def in_parts(boxes: Tensor, counts: Tensor, parts: int) -> list[tuple[Tensor, Tensor]]:
+    """Cut the rows of every picture into parts, with the counts of each part.
 
     Args:
         boxes: (B, P, 4), the first ``counts`` of each picture valid.
         counts: (B) int64.
+        parts: How many.
 
     Returns:
-        As many parts as ``PARTS_OF_C4``, whatever P is; some may be empty.
+        As many parts, whatever P is; some may be empty.
     """
     place = torch.ones_like(boxes[..., 0], dtype=torch.int64).cumsum(1)  # 1, 2, 3 ...
-    valid = place <= counts.unsqueeze(1)
-    firsts = range(PARTS_OF_C4)
-    return [(boxes[:, first::PARTS_OF_C4], valid[:, first::PARTS_OF_C4].sum(1)) for first in firsts]
+    valid = (place <= counts.unsqueeze(1)).tensor_split(parts, dim=1)
+    return [(part, inside.sum(1)) for part, inside in zip(boxes.tensor_split(parts, dim=1), valid, strict=True)]
 
 
 def join_parts(parts: list[Tensor], boxes: list[Tensor]) -> Tensor:
-    """Rows (B p, ...) of every part -> rows (B P, ...), picture after picture, in the order before they were dealt.
+    """Rows (B p, ...) of every part -> rows (B P, ...), picture after picture.
 
     Args:
         parts: What was computed of each part.
@@ -69,7 +67,4 @@ def join_parts(parts: list[Tensor], boxes: list[Tensor]) -> Tensor:
     """
     rows = zip(parts, boxes, strict=True)
     apart = [torch.unflatten(part, 0, (of_part.shape[0], of_part.shape[1])) for part, of_part in rows]
-    rounds = [torch.ones_like(part[..., 0], dtype=torch.int64).cumsum(1) for part in boxes]
-    order = torch.cat([PARTS_OF_C4 * each + first for first, each in enumerate(rounds)], dim=1).argsort(1)  # (B, P)
-    joined = torch.cat(apart, dim=1)
-    return joined.gather(1, order.unsqueeze(2).expand(-1, -1, joined.shape[2])).flatten(0, 1)
+    return torch.cat(apart, dim=1).flatten(0, 1)
