@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import zipfile
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from export.compile import tied_to
+from export.compile import Target, tied_to
 from export.errors import ExportError
 from export.presets import preset
 from export.verification.proof_cases import CANVASES, proof_cases
@@ -71,8 +72,6 @@ def test_the_card_says_what_it_is_tied_to_and_what_was_proved(folder: Path) -> N
 
 
 def tied_to_here() -> Compiled:
-    from export.compile import Target
-
     return tied_to(Target("float32", "cpu", 32))
 
 
@@ -213,7 +212,8 @@ def test_a_flipped_bit_is_noticed(folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def registered(compiled_archive: Path, archive: Path, server: TorchServe) -> "str":
+def registered(compiled_archive: Path, archive: Path, server: TorchServe) -> Iterator[str]:
+    """The name under which the server of the other tests has it, too."""
     target = archive.with_name("compiled.mar")
     target.write_bytes(compiled_archive.read_bytes())
     status, body = server.request(
@@ -222,26 +222,26 @@ def registered(compiled_archive: Path, archive: Path, server: TorchServe) -> "st
         b"",
         timeout=180,
     )
-    assert status == 200, body
-    return "compiled"
-
-
-def test_torchserve_serves_it_with_the_same_answers(registered: str, server: TorchServe, archive: Path) -> None:
     try:
-        server.wait_until_ready(registered)
-        for picture in PICTURES[:6]:
-            ours, theirs = (
-                json.loads(server.request("inference", f"/predictions/{name}", picture.read_bytes())[1])
-                for name in (registered, MODEL)
-            )
-            assert len(theirs["detections"]) > 0
-            assert [each["mask"] for each in ours["detections"]] == [each["mask"] for each in theirs["detections"]]
-            for one, other in zip(ours["detections"], theirs["detections"], strict=True):
-                assert (one["label"], one["box"]) == (other["label"], pytest.approx(other["box"], abs=1e-3))
-        status, body = server.request("management", f"/models/{registered}?customized=true")
-        assert status == 200
-        described = json.loads(body)[0]["customizedMetadata"]
-        assert described["compiled"] == json.loads(json.dumps(replace(tied_to_here()).__dict__))
+        assert status == 200, body
+        yield "compiled"
     finally:
-        server.request("management", f"/models/{registered}", method="DELETE")
-        archive.with_name("compiled.mar").unlink()
+        server.request("management", "/models/compiled", method="DELETE")
+        target.unlink()
+
+
+def test_torchserve_serves_it_with_the_same_answers(registered: str, server: TorchServe) -> None:
+    server.wait_until_ready(registered)
+    for picture in PICTURES[:6]:
+        ours, theirs = (
+            json.loads(server.request("inference", f"/predictions/{name}", picture.read_bytes())[1])
+            for name in (registered, MODEL)
+        )
+        assert len(theirs["detections"]) > 0
+        assert [each["mask"] for each in ours["detections"]] == [each["mask"] for each in theirs["detections"]]
+        for one, other in zip(ours["detections"], theirs["detections"], strict=True):
+            assert (one["label"], one["box"]) == (other["label"], pytest.approx(other["box"], abs=1e-3))
+    status, body = server.request("management", f"/models/{registered}?customized=true")
+    assert status == 200
+    described = json.loads(body)[0]["customizedMetadata"]
+    assert described["compiled"] == json.loads(json.dumps(asdict(tied_to_here())))
