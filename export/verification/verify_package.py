@@ -25,8 +25,8 @@ from export.verification.proof_cases import Case
 from export.verification.verify import Proof, run_in_fresh_process
 from handler.model_card import Compiled
 
-# In half precision, of the largest feature of a level, and of 1. The eager model in bfloat16 is off by 0.008 and 0.003 for
-# the demo model, 0.013 in the features of R50-FPN, and 0.07 and 0.12 for the worst of the made-up networks of the tests.
+# In half precision, of the largest feature of a level, and of 1. The eager model in bfloat16 is off by 0.008 and 0.003
+# for the demo model, 0.013 in the features of R50-FPN, and 0.07 and 0.12 for the worst of the tests' made-up networks.
 HALF_FEATURES = 0.1
 HALF_MASKS = 0.25
 
