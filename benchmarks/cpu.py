@@ -36,8 +36,8 @@ from benchmarks.timing import Work
 from benchmarks.torchvision_peer import peer_model
 from benchmarks.variants import prepared_alone, trace_of
 from handler.canvas import canvas_size, resized_size
-from handler.detector import MODEL_FILE
 from handler.gpu.settings import DTYPES, Dtype, Fusion
+from handler.loading import MODEL_FILE
 from handler.memory import use_huge_pages
 from handler.model_card import FILE_NAME, ModelCard
 from handler.requests.incoming import Incoming

@@ -14,8 +14,9 @@ from torch import Tensor
 from benchmarks.made_up import PHOTO_SIZES, Network, photo
 from benchmarks.variants import Variant, trace_of
 from handler.canvas import canvas_size, resized_size
-from handler.detector import MODEL_FILE, Detector
+from handler.detector import Detector
 from handler.gpu.settings import Graphs
+from handler.loading import MODEL_FILE
 from handler.model_card import FILE_NAME, ModelCard
 from handler.settings import Settings
 

@@ -1,4 +1,4 @@
-"""Packs a ``.mar``: the trace, its card, the handler and the compiled ops, and nothing from elsewhere.
+"""Packs a ``.mar``: the model, its card, the handler and the compiled ops, and nothing from elsewhere.
 
 torch-model-archiver makes it; then times, modes and the order of the entries are set alike, so that the same input
 gives the same bytes.
@@ -18,11 +18,12 @@ from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
 from export.errors import ExportError
 from export.failures import full_disk_named
+from handler.compiled import PACKAGE_FILE
+from handler.loading import MODEL_FILE
 from handler.model_card import FILE_NAME, ModelCard
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 HANDLER = "maskrcnn_handler.py"
-TRACE = "model.pt"
 # What a worker imports. The sources of the ops and of the build stay at home.
 PACKAGES = {"handler": ("**/*.py", "replies/*.html", "replies/*.json"), "ops": ("*.py", "lib/*.so")}
 
@@ -72,19 +73,19 @@ def check_store(store: Path) -> None:
         raise ExportError(f"--out {store}: the folder cannot be made or written: {error.strerror}") from error
 
 
-def stage(folder: Path, trace: Path, card: ModelCard, config: str) -> None:
+def stage(folder: Path, model: Path, card: ModelCard, config: str) -> None:
     """Lay out in a folder what an archive is made of.
 
     Args:
         folder: Exists and is empty.
-        trace: The saved trace.
+        model: The saved trace or package, under the name that it has in an archive.
         card: Its model card.
         config: Text of ``model-config.yaml``.
 
     Raises:
         ExportError: The ops were not built.
     """
-    shutil.copyfile(trace, folder / TRACE)
+    shutil.copyfile(model, folder / model.name)
     shutil.copyfile(REPOSITORY / "handler" / HANDLER, folder / HANDLER)
     (folder / "model-config.yaml").write_text(config)
     # The archiver copies what a folder holds, not the folder: packages go one level deeper.
@@ -145,7 +146,8 @@ def _put_in_place(made: Path, target: Path) -> None:
 def _run_archiver(folder: Path, name: str, version: str, scratch: Path) -> None:
     command = [sys.executable, "-m", "model_archiver.model_packaging"]
     command += ["--model-name", name, "--version", version, "--export-path", str(scratch)]
-    command += ["--serialized-file", str(folder / TRACE), "--handler", str(folder / HANDLER)]
+    model = next(folder / file for file in (MODEL_FILE, PACKAGE_FILE) if (folder / file).is_file())
+    command += ["--serialized-file", str(model), "--handler", str(folder / HANDLER)]
     command += ["--extra-files", str(folder / "packages"), "--config-file", str(folder / "model-config.yaml")]
     command += ["--archive-format", "zip-store"]  # weights do not compress: a second, not a minute
     work = scratch / "work"  # the archiver deletes $TMPDIR/<name> without asking: it gets a TMPDIR of its own

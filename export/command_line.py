@@ -4,11 +4,14 @@ import argparse
 import sys
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
 from export.choices import Choices
 from export.class_names import class_list_names
+from export.closing import closing
+from export.compile import Runtime
 from export.download import resolve
 from export.errors import ExportError
 from export.failures import ended_by_sigterm
@@ -18,7 +21,6 @@ from export.limits import LONGEST_SIDE, MOST, MOST_DETECTIONS, MOST_PIXELS
 from export.option_values import at_least_zero, count, levels, numbers, share
 from export.pipeline import Export, run
 from export.serving import Device, Serving
-from export.verification.verify import Proof
 from handler.gpu.settings import DTYPES
 
 MANUAL = """\
@@ -26,8 +28,8 @@ Turn a trained Mask R-CNN checkpoint into one self-contained .mar for TorchServe
 
 The checkpoint is one of torchvision, Detectron2, maskrcnn-benchmark or the Caffe2 Detectron, a file or the name of a
 published one. Its keys tell the framework and its shapes the architecture. What they cannot tell, a preset does, or the
-framework's own config; every number of a preset can be overridden below. Nothing is written unless the traced model
-answers like the original in a fresh process, on sizes and batches it was not traced with.
+framework's own config; every number of a preset can be overridden below. Nothing is written unless the exported
+model answers like the original in a fresh process, on sizes and batches it was not made with.
 
 `python -m export inspect FILE` says what a checkpoint is, what was inferred and what must be given; it writes nothing.
 `python` is that of the folder where `make setup` installed everything: have .venv/bin on the PATH, or type
@@ -89,7 +91,7 @@ def _inspect(options: argparse.Namespace, arguments: Sequence[str]) -> None:
 def _export(options: argparse.Namespace) -> None:
     asked = export_of(options)
     path, proof = run(asked)
-    print(_closing(asked.name, path, proof))
+    print(closing(asked.name, path, proof))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -111,6 +113,14 @@ def parser() -> argparse.ArgumentParser:
         metavar="PICTURE",
         help="also run the framework itself (torchvision or detectron2 must be importable) on these pictures, or on "
         "drawn scenes, and refuse an export that answers otherwise",
+    )
+    made.add_argument(
+        "--runtime",
+        choices=get_args(Runtime),
+        default="trace",
+        help="what runs the model: TorchScript, on any processor and GPU (trace), or AOTInductor, compiled for the "
+        "device and the dtype named below, this kind of processor and this PyTorch, which takes a C++ compiler and a "
+        "minute or more (aoti; default: trace)",
     )
     _add_network_options(made.add_argument_group("as in training; the preset's value if left out"))
     _add_answer_options(made.add_argument_group("answers; the preset's value if left out"))
@@ -192,12 +202,14 @@ def export_of(options: argparse.Namespace) -> Export:
         options.device,
         options.dtype,
     )
+    if options.runtime == "aoti" and serving.device == "auto":
+        serving = replace(serving, device="cpu")  # a package runs where it was compiled for
     serving.device_type()  # refuses what cannot be served before the minutes of an export
     found = resolve(options.checkpoint)
     choices = choices_of(options, found.preset)
     name = options.name or (found.published.rpartition("/")[2] if found.published else found.path.stem)
     prove = None if options.prove is None else tuple(options.prove)
-    return Export(found.path, name, choices, serving, options.out, prove, options.version)
+    return Export(found.path, name, choices, serving, options.out, prove, options.version, options.runtime)
 
 
 def choices_of(options: argparse.Namespace, preset: str | None = None) -> Choices:
@@ -228,24 +240,3 @@ def choices_of(options: argparse.Namespace, preset: str | None = None) -> Choice
             },
         },
     )
-
-
-def _closing(name: str, path: Path, proof: Proof) -> str:
-    worst, ran = proof.largest_differences, ", ".join(proof.also_ran)
-    return f"""\
-made    {path}, {path.stat().st_size / 1e6:.0f} MB
-proved  {len(proof.cases)} calls in a fresh process gave the model's own {proof.detections} detections;
-        largest differences: boxes {worst.boxes:.1g} px, scores {worst.scores:.1g}, masks {worst.masks:.1g};
-        {ran} weights ran too; on {" and ".join(proof.devices)}{_of_framework(proof)}
-serve   torchserve --start --ncs --model-store {path.parent} --models {name}={path.name} \\
-            --ts-config config.properties"""
-
-
-def _of_framework(proof: Proof) -> str:
-    if (source := proof.source_framework) is None:
-        return ""
-    worst = source.largest_differences
-    return f"""
-agrees  with {source.framework} {source.version} on {source.detections} detections in {len(source.pictures)} pictures;
-        largest differences: boxes {worst["boxes"]:.1g} px, scores {worst["scores"]:.1g}, masks {worst["masks"]:.1%};
-        {source.apart} apart, {source.at_threshold} on a threshold, {source.moved_masks} masks a pixel off"""

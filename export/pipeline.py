@@ -1,9 +1,9 @@
-"""One export, stage by stage: checkpoint, model, trace, proof, archive."""
+"""One export, stage by stage: checkpoint, model, trace or package, proof, archive."""
 
 import platform
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -15,6 +15,8 @@ from torch import Tensor
 from export import archive, trace
 from export.checkpoint import Checkpoint, load_checkpoint
 from export.choices import Choices, Decision, decide
+from export.compile import CompiledDevice, Runtime, Target, check_target, compile_model
+from export.errors import ExportError
 from export.failures import full_disk_named, refusals_of_pytorch
 from export.limits import check_limits
 from export.model import MaskRCNN
@@ -24,9 +26,12 @@ from export.network.weights import Imported, import_weights
 from export.prove import Framework, Source, SourceProof, prove, source_framework
 from export.prove.pictures import pictures
 from export.serving import Serving
-from export.verification.proof_cases import proof_cases
+from export.verification.proof_cases import Case, proof_cases
 from export.verification.verify import Proof, verify
-from handler.model_card import FILE_NAME, ModelCard
+from export.verification.verify_package import verify_package
+from handler.compiled import PACKAGE_FILE
+from handler.loading import MODEL_FILE
+from handler.model_card import FILE_NAME, Compiled, ModelCard
 
 FIRST_VERSION = "1.0"
 # Packages whose version may change what comes out.
@@ -45,6 +50,7 @@ class Export:
         store: Folder of the ``.mar``.
         prove: Pictures for a proof against the framework itself; none: scenes are drawn; None: no such proof.
         version: Of the model; None: the first.
+        runtime: What runs the model: TorchScript (``trace``) or AOTInductor (``aoti``).
     """
 
     checkpoint: Path
@@ -54,6 +60,12 @@ class Export:
     store: Path
     prove: tuple[Path, ...] | None = None
     version: str | None = None
+    runtime: Runtime = "trace"
+
+    @property
+    def compiled_for(self) -> CompiledDevice:
+        """The device of a package: unlike a trace it runs on one kind only."""
+        return "cuda" if self.serving.device == "gpu" else "cpu"
 
     @property
     def file_name(self) -> str:
@@ -73,6 +85,8 @@ def run(asked: Export) -> tuple[Path, Proof]:
     archive.check_name(asked.name)
     number = archive.check_version(FIRST_VERSION if asked.version is None else asked.version)
     archive.check_store(asked.store)
+    if asked.runtime == "aoti":
+        check_runtime(asked)
     with step(f"read {asked.checkpoint}"):
         checkpoint = load_checkpoint(asked.checkpoint)
         imported = import_weights(checkpoint.tensors, asked.choices.format)
@@ -84,21 +98,57 @@ def run(asked: Export) -> tuple[Path, Proof]:
     with building, refusals_of_pytorch("building the model"):
         model = MaskRCNN(imported.weights, imported.architecture, decision.conventions)
     with _scratch() as scratch:
-        traced, staged = scratch / archive.TRACE, scratch / "archive"
+        staged = scratch / "archive"
         staged.mkdir()
-        with step("trace it"):
-            with refusals_of_pytorch("tracing the model"):
-                module = trace.trace(model)
-            trace.save(module, traced)
-        with step("prove the trace in a fresh process: other sizes, batches 1-8, blank pictures, other dtypes"):
-            proof = verify(model, traced, proof_cases(imported.architecture, decision.conventions))
+        cases = proof_cases(imported.architecture, decision.conventions)
+        saved, proof, compiled = (
+            traced(model, scratch, cases)
+            if asked.runtime == "trace"
+            else packaged(model, scratch, cases, asked, decision.conventions.preprocessing.size_divisor)
+        )
+        card = replace(model_card(checkpoint, imported, decision, proof), compiled=compiled)
         if source:
-            card = model_card(checkpoint, imported, decision, proof)
             proof = replace(proof, source_framework=prove_source(*source, card, scratch))
+            card = replace(card, proof=proof.as_card())
         with step(f"pack {asked.store / asked.file_name}"):
-            card = model_card(checkpoint, imported, decision, proof)
-            archive.stage(staged, traced, card, asked.serving.to_yaml())
+            archive.stage(staged, saved, card, asked.serving.to_yaml())
             return archive.archive(staged, asked.name, number, asked.store, asked.file_name), proof
+
+
+def check_runtime(asked: Export) -> None:
+    """Refuse a package that cannot be made here, or not be proved as asked, before the minutes of an export.
+
+    Raises:
+        ExportError: See above.
+    """
+    check_target(asked.compiled_for)
+    if asked.prove is not None and (asked.compiled_for, asked.serving.dtype) != ("cpu", "float32"):
+        raise ExportError(
+            "--prove compares on the CPU in float32, which this --runtime aoti is not compiled for: leave one of the "
+            "options out"
+        )
+
+
+def traced(model: MaskRCNN, folder: Path, cases: Sequence[Case]) -> tuple[Path, Proof, None]:
+    """Trace a model and prove the trace; the file, what was proved, and that it is tied to no machine."""
+    path = folder / MODEL_FILE
+    with step("trace it"):
+        with refusals_of_pytorch("tracing the model"):
+            module = trace.trace(model)
+        trace.save(module, path)
+    with step("prove the trace in a fresh process: other sizes, batches 1-8, blank pictures, other dtypes"):
+        return path, verify(model, path, cases), None
+
+
+def packaged(
+    model: MaskRCNN, folder: Path, cases: Sequence[Case], asked: Export, side_divisor: int
+) -> tuple[Path, Proof, Compiled]:
+    """Compile a model and prove the package; the file, what was proved, and what the package is tied to."""
+    path, target = folder / PACKAGE_FILE, Target(asked.serving.dtype, asked.compiled_for, side_divisor)
+    with step(f"compile it for {target.device} in {target.dtype}, which takes a minute or more"):
+        compiled = compile_model(model, target, path)
+    with step("prove the package in a fresh process: other sizes, batches 1-8, blank pictures"):
+        return path, verify_package(model, path, cases, compiled, side_divisor), compiled
 
 
 @contextmanager

@@ -34,7 +34,7 @@ def trace(model: MaskRCNN) -> torch.jit.ScriptModule:
     Raises:
         ExportError: A tensor or a device ended up as a constant of the graph.
     """
-    with _plain_arithmetic(), warnings.catch_warnings():
+    with plain_arithmetic(), warnings.catch_warnings():
         warnings.simplefilter("error", TracerWarning)
         inputs = _example_inputs(model)
         traced: torch.jit.ScriptModule = torch.jit.trace_module(  # type: ignore[no-untyped-call]
@@ -46,7 +46,7 @@ def trace(model: MaskRCNN) -> torch.jit.ScriptModule:
 
 
 @contextmanager
-def _plain_arithmetic() -> Iterator[None]:
+def plain_arithmetic() -> Iterator[None]:
     """No gradients, no autocast, no TF32: a traced convolution keeps that switch of the process that traced it."""
     with (
         torch.no_grad(),

@@ -8,22 +8,20 @@ import torch
 from torch import Tensor
 
 from handler.canvas import Pass, Size, canvas_size, plan_passes, resized_size
+from handler.compiled import settings_for
 from handler.detections import Detections
 from handler.device import CPU, use_device
 from handler.errors import not_explained
 from handler.explanations import Explanations
 from handler.gpu.lane import CudaLane
-from handler.intact import check_intact
 from handler.lane import Lane
-from handler.loading import load_trace
+from handler.loading import load_model
 from handler.metrics import Observe, ignore
 from handler.model_card import FILE_NAME, ModelCard
 from handler.network import Network
 from handler.selection import Selection, default_selection
 from handler.settings import Settings
 from handler.steps import Prepared, Segmented, Steps
-
-MODEL_FILE = "model.pt"
 
 
 class Detector:
@@ -51,20 +49,19 @@ class Detector:
         """Load the model of an unpacked archive and warm it up.
 
         Args:
-            folder: Holds ``model.pt`` and ``model_card.json``.
-            settings: Choices of the deployment; None: the defaults.
+            folder: Holds ``model.pt`` or ``model.pt2``, and ``model_card.json``.
+            settings: Choices of the deployment; None: the defaults, of a compiled model in its own dtype.
             device: Where it computes; a GPU becomes the process's own. Of the process, PyTorch's executor of traces is
                 the simple one from then on, and a GPU's switches are as the settings say.
 
         Raises:
             ValueError: The card is of another version, the settings do not fit it, or the weights are damaged.
-            DeviceError: The device does not compute in the dtype of the settings.
+            DeviceError: The device does not compute in the dtype of the settings, or the model is compiled for another.
         """
-        settings = settings or Settings()
-        check_intact(folder / MODEL_FILE)
         card = ModelCard.load(folder / FILE_NAME)
+        settings = settings_for(card.compiled, settings) if card.compiled else settings or Settings()
         use_device(device, settings)
-        network = Network(load_trace(folder / MODEL_FILE, settings, device), card, settings)
+        network = Network(load_model(folder, card, settings, device), card, settings)
         lane = Lane(network) if device.type == "cpu" else CudaLane(network, settings, device)
         detector = cls(card, settings, device, network, lane)
         detector.warm_up()

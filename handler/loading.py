@@ -1,4 +1,4 @@
-"""The saved trace, made ready for a device: weights moved, cast and laid out; then frozen and fused as set."""
+"""The saved model, made ready for a device: of a trace, weights moved, cast and laid out; then frozen, fused as set."""
 
 import logging
 import warnings
@@ -8,16 +8,43 @@ from pathlib import Path
 import torch
 
 import ops  # noqa: F401 - first: a trace that names ops which are not registered does not load
+from handler.compiled import PACKAGE_FILE, CompiledModel, check_fits
 from handler.convolutions import obey_switches
 from handler.device import torch_dtype
 from handler.gpu.fusion import fuse, works_joined
 from handler.gpu.settings import Fusion
+from handler.intact import check_intact
+from handler.model_card import ModelCard
 from handler.onednn import join_layers
 from handler.settings import Settings
 
 logger = logging.getLogger(__name__)
 
+MODEL_FILE = "model.pt"
 METHODS = ("detect", "segment", "explain")  # an archive of an older version has no ``explain``
+
+
+def load_model(
+    folder: Path, card: ModelCard, settings: Settings, device: torch.device
+) -> torch.jit.ScriptModule | CompiledModel:
+    """Load the model of an unpacked archive, which its card says to be a trace or compiled.
+
+    Args:
+        folder: Holds the file.
+        card: The model card.
+        settings: Those that fit the card.
+        device: Where it will run.
+
+    Raises:
+        ValueError: The file is damaged.
+        DeviceError: It was compiled for something else.
+    """
+    if card.compiled is None:
+        check_intact(folder / MODEL_FILE)
+        return load_trace(folder / MODEL_FILE, settings, device)
+    check_fits(card.compiled, device)
+    check_intact(folder / PACKAGE_FILE)
+    return CompiledModel(folder / PACKAGE_FILE, device, card.postprocessing.masks)
 
 
 def load_trace(path: Path, settings: Settings, device: torch.device) -> torch.jit.ScriptModule:

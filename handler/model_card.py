@@ -74,6 +74,28 @@ class Postprocessing:
 
 
 @dataclass(frozen=True)
+class Compiled:
+    """What a compiled model (``model.pt2``) is tied to; a trace is not.
+
+    Attributes:
+        torch: The version of PyTorch that compiled it; only that minor version runs it.
+        device: ``cpu`` or ``cuda``.
+        dtype: What it computes in.
+        machine: Kind of processor, as ``platform.machine`` names it.
+        instructions: What its code takes for granted of the processor, as Linux names it; on any other the worker would
+            die of an illegal instruction.
+        gpu: Of ``cuda``, the compute capability, such as ``9.0``; else empty.
+    """
+
+    torch: str
+    device: Literal["cpu", "cuda"]
+    dtype: Literal["float32", "float16", "bfloat16"]
+    machine: str
+    instructions: tuple[str, ...]
+    gpu: str = ""
+
+
+@dataclass(frozen=True)
 class ModelCard:
     """Everything that the handler must know of one exported model.
 
@@ -86,6 +108,7 @@ class ModelCard:
         conventions: What the preset and the flags decided, as given to the ops.
         versions: Versions of the packages that exported the model.
         proof: Tolerances and the largest differences found between the trace and the eager model.
+        compiled: What a compiled model is tied to; None: the model is a trace.
     """
 
     class_names: tuple[str, ...]
@@ -96,6 +119,7 @@ class ModelCard:
     conventions: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     proof: dict[str, Any] = field(default_factory=dict)
+    compiled: Compiled | None = None
 
     def to_json(self) -> str:
         """The card as the text of ``model_card.json``."""
@@ -122,9 +146,14 @@ class ModelCard:
                     "class_names": tuple(fields["class_names"]),
                     "preprocessing": Preprocessing(**preprocessing),
                     "postprocessing": Postprocessing(**fields["postprocessing"]),
+                    "compiled": _compiled(fields.get("compiled")),
                 }
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"{path} is not a model card of this version ({error!r}); export the .mar again"
             ) from error
+
+
+def _compiled(fields: dict[str, Any] | None) -> Compiled | None:
+    return None if fields is None else Compiled(**fields | {"instructions": tuple(fields["instructions"])})

@@ -12,6 +12,7 @@ from torch import Tensor
 
 import ops
 from handler.canvas import Size, boxes_on_image
+from handler.compiled import CompiledModel
 from handler.device import torch_dtype
 from handler.model_card import ModelCard
 from handler.settings import Settings
@@ -37,9 +38,9 @@ class Reasons(NamedTuple):
 
 
 class Network:
-    """A loaded trace with the rules of its card."""
+    """A loaded model with the rules of its card."""
 
-    def __init__(self, model: torch.jit.ScriptModule, card: ModelCard, settings: Settings) -> None:
+    def __init__(self, model: torch.jit.ScriptModule | CompiledModel, card: ModelCard, settings: Settings) -> None:
         self._model, self._pre, self._post = model, card.preprocessing, card.postprocessing
         self._dtype = torch_dtype(settings)
 

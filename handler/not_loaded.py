@@ -21,9 +21,12 @@ _RIGHT_PYTORCH = (
 _INSTALL = "install what the message names where the server runs, then start the server again"
 _ROOM = "free some space in the folder that TEMP names and start the server again"
 
+_THAT_PYTORCH = "serve it with that version of PyTorch, or export it again with this one"
+
 # What the kind and the text of an exception have in them, and what to do: the first that fits.
 _HINTS = (
     (r"noexec|failed to map segment", "set TEMP to a folder that is not mounted noexec and start the server again"),
+    (r"model\.pt2 needs PyTorch", _THAT_PYTORCH),
     (r"another processor", "export the .mar on a machine of this kind, with `make ops` run there"),
     (r"needs PyTorch|undefined symbol|Unknown builtin op|file format version", _RIGHT_PYTORCH),
     (r"startupTimeout", "raise it in model-config.yaml, or give the worker more cores; the next start tries again"),

@@ -70,6 +70,12 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def compiled_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo model compiled by AOTInductor, as a ``.mar``: a minute, so only slow tests take it."""
+    return export_demo(tmp_path_factory.mktemp("compiled"), "--runtime", "aoti")
+
+
+@pytest.fixture(scope="session")
 def server(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator["TorchServe"]:
     """A TorchServe of its own, ready, with the demo model."""
     from server.addresses import Addresses

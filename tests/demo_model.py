@@ -8,7 +8,7 @@ from export.class_names import fitting_class_names
 from export.model import MaskRCNN
 from export.network.weights import Imported, import_weights
 from export.presets import preset
-from handler.detector import MODEL_FILE
+from handler.loading import MODEL_FILE
 from handler.model_card import FILE_NAME, ModelCard
 
 DEMO = Path(__file__).parent.parent / "demo"

@@ -17,10 +17,10 @@ PICTURES = sorted((ROOT / "demo" / "pictures").glob("*.jpg"))
 MODEL = "demo"
 
 
-def export_demo(store: Path) -> Path:
-    """Export the demo model with the command that the README shows; the archive."""
+def export_demo(store: Path, *options: str) -> Path:
+    """Export the demo model with the command that the README shows, and more options; the archive."""
     command = [sys.executable, "-m", "export", ROOT / "demo/shapes.pth", "--preset", "demo", "--name", MODEL]
-    subprocess.run([*command, "--out", store], cwd=ROOT, check=True)
+    subprocess.run([*command, "--out", store, *options], cwd=ROOT, check=True)
     return store / f"{MODEL}.mar"
 
 

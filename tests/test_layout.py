@@ -55,3 +55,13 @@ def test_tracing_stays_in_one_file() -> None:
         path.name for package in ALLOWED for path in (ROOT / package).rglob("*.py") if "jit.trace" in path.read_text()
     }
     assert users <= {"trace.py"}
+
+
+def test_compiling_stays_in_one_file() -> None:
+    users = {
+        path.name
+        for package in ALLOWED
+        for path in (ROOT / package).rglob("*.py")
+        if re.search(r"torch\.export\.export\(|aot_compile\(", path.read_text())
+    }
+    assert users == {"compile.py"}

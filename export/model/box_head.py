@@ -108,5 +108,6 @@ def of_detections(values: Tensor, rows: Tensor, counts: Tensor) -> Tensor:
         (B, D, C); rows past the counts are zero.
     """
     place = torch.ones_like(rows).cumsum(1)  # 1, 2, 3 ... in every row, without asking for the row's length
-    chosen = torch.take_along_dim(values, rows.unsqueeze(2), dim=1)
+    # Not take_along_dim, which asks for sizes as numbers: torch.export would fix the batch.
+    chosen = values.gather(1, rows.unsqueeze(2).expand(-1, -1, values.shape[2]))
     return chosen.masked_fill((place > counts.unsqueeze(1)).unsqueeze(2), 0)

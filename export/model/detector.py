@@ -17,7 +17,7 @@ from export.model.mask_head import MaskHead
 from export.model.mobilenet import MobileNet
 from export.model.proposals import ProposalNetwork
 from export.model.pyramid import Pyramid
-from export.model.regions import Pooling, in_parts, join_parts
+from export.model.regions import PARTS_OF_C4, Pooling, in_parts, join_parts
 from export.network.architecture import Architecture, MobileNetBody
 
 
@@ -29,9 +29,14 @@ class MaskRCNN(nn.Module):
         architecture: What the shapes say.
         conventions: What they cannot say.
 
+    Attributes:
+        region_parts: Parts in which a C4's regions go through its last stage, one after the other.
+
     Raises:
         ExportError: The conventions do not fit the checkpoint.
     """
+
+    region_parts = PARTS_OF_C4
 
     def __init__(self, weights: Weights, architecture: Architecture, conventions: Conventions) -> None:
         super().__init__()
@@ -111,7 +116,7 @@ class MaskRCNN(nn.Module):
         """Proposals (B, P, 4) -> class scores (B P, C) and box deltas (B P, 4 or more), float32."""
         if self.region_stage is None:
             return self.box_head(self.pool_boxes(proposals, counts, levels))  # type: ignore[no-any-return]
-        parts = in_parts(proposals, counts)
+        parts = in_parts(proposals, counts, self.region_parts)
         logits = [self.box_head(self.region_stage(self.pool_boxes(part, inside, levels))) for part, inside in parts]
         boxes = [part for part, _ in parts]
         return join_parts([each[0] for each in logits], boxes), join_parts([each[1] for each in logits], boxes)

@@ -42,19 +42,20 @@ class Pooling:
         return ops.pyramid_roi_align(boxes, counts, *levels, **self._options)
 
 
-def in_parts(boxes: Tensor, counts: Tensor) -> list[tuple[Tensor, Tensor]]:
+def in_parts(boxes: Tensor, counts: Tensor, parts: int) -> list[tuple[Tensor, Tensor]]:
     """Cut the rows of every picture into parts, with the counts of each part.
 
     Args:
         boxes: (B, P, 4), the first ``counts`` of each picture valid.
         counts: (B) int64.
+        parts: How many.
 
     Returns:
-        As many parts as ``PARTS_OF_C4``, whatever P is; some may be empty.
+        As many parts, whatever P is; some may be empty.
     """
     place = torch.ones_like(boxes[..., 0], dtype=torch.int64).cumsum(1)  # 1, 2, 3 ...
-    valid = (place <= counts.unsqueeze(1)).tensor_split(PARTS_OF_C4, dim=1)
-    return [(part, inside.sum(1)) for part, inside in zip(boxes.tensor_split(PARTS_OF_C4, dim=1), valid, strict=True)]
+    valid = (place <= counts.unsqueeze(1)).tensor_split(parts, dim=1)
+    return [(part, inside.sum(1)) for part, inside in zip(boxes.tensor_split(parts, dim=1), valid, strict=True)]
 
 
 def join_parts(parts: list[Tensor], boxes: list[Tensor]) -> Tensor:

@@ -138,7 +138,7 @@ def test_nothing_is_packed_that_does_not_hold(
 
     monkeypatch.setattr(trace, "save", save_another)
     assert main([str(checkpoint), "--out", str(tmp_path / "store"), *FAST]) == 2
-    assert "the trace differs from the model in" in capsys.readouterr().err
+    assert "the export differs from the model in" in capsys.readouterr().err
     assert not (tmp_path / "store").exists()
 
 

@@ -82,7 +82,7 @@ def test_a_model_that_does_not_load_answers_503(tmp_path: Path, caplog: pytest.L
     assert statuses(context, 2) == [(503, "Service Unavailable")] * 2
     error = error_of(replies[1])
     assert error["code"] == "model_not_loaded"
-    assert "model.pt" in error["message"]
+    assert "model_card.json" in error["message"]
     assert str(tmp_path) not in str(error)
     assert "export the .mar again" in error["hint"]
     assert "Traceback" in caplog.text

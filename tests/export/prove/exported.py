@@ -17,7 +17,7 @@ from export.model import MaskRCNN
 from export.network.weights import import_weights
 from export.prove import Framework, Source
 from export.prove.answers import Answer
-from handler.detector import MODEL_FILE
+from handler.loading import MODEL_FILE
 from handler.model_card import FILE_NAME, ModelCard
 from tests.export.frameworks import Trained, trained
 from tests.reference import detectron2

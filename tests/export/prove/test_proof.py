@@ -11,7 +11,7 @@ import torch
 from export.errors import ExportError
 from export.prove import Framework, prove
 from export.prove.answers import Answer
-from handler.detector import MODEL_FILE
+from handler.loading import MODEL_FILE
 from handler.model_card import FILE_NAME, ModelCard
 from tests.export.prove.exported import TINY, Exported, exported, reference_framework, shown
 

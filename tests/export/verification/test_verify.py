@@ -8,9 +8,10 @@ from export import trace
 from export.conventions import Conventions
 from export.errors import ExportError
 from export.model import MaskRCNN
+from export.verification.answers import check_elsewhere
 from export.verification.comparison import Differences
 from export.verification.proof_cases import CANVASES, Case, proof_cases
-from export.verification.verify import _check_elsewhere, run_in_fresh_process, verify
+from export.verification.verify import run_in_fresh_process, verify
 from tests.export import tiny
 from tests.export.test_trace import pictures, tiny_model
 
@@ -65,10 +66,10 @@ def test_refuses_a_trace_that_computes_otherwise_on_another_device(case: str, pa
     (asked,) = (each for each in CASES if each.name == case)
     expected = getattr(model, asked.method)(*asked.inputs)
     expected = expected if isinstance(expected, tuple) else (expected,)
-    _check_elsewhere(asked, run_in_fresh_process(path, [asked])[0], expected, Differences())
+    check_elsewhere(asked, run_in_fresh_process(path, [asked])[0], expected, Differences())
     model.get_parameter(part).add_(1)
-    with pytest.raises(ExportError, match="the trace differs from the model in"):
-        _check_elsewhere(asked, run_in_fresh_process(saved(model, tmp_path), [asked])[0], expected, Differences())
+    with pytest.raises(ExportError, match="the export differs from the model in"):
+        check_elsewhere(asked, run_in_fresh_process(saved(model, tmp_path), [asked])[0], expected, Differences())
 
 
 @pytest.mark.parametrize("part", ["mask_head.logit_bias", "box_head.deltas.bias", "box_head.scores.bias"])
@@ -76,7 +77,7 @@ def test_refuses_a_trace_that_answers_otherwise(part: str, tmp_path: Path) -> No
     model = tiny_model()
     path = saved(model, tmp_path)
     model.get_parameter(part).add_(torch.linspace(0, 1, model.get_parameter(part).numel()))
-    with pytest.raises(ExportError, match="the trace differs from the model in"):
+    with pytest.raises(ExportError, match="the export differs from the model in"):
         verify(model, path, CASES[5:7])
 
 
@@ -98,7 +99,7 @@ def test_refuses_a_trace_that_explains_otherwise(part: int, said: str, tmp_path:
     assert verify(model, path, cases).cases[0] == "explain"
     other = tiny_model()
     other.__class__, other.part = ExplainsOtherwise, part  # type: ignore[assignment]
-    with pytest.raises(ExportError, match=f"the trace differs from the model in explain: {said}"):
+    with pytest.raises(ExportError, match=f"the export differs from the model in explain: {said}"):
         verify(model, saved(other, tmp_path), cases)
 
 
@@ -109,7 +110,7 @@ def test_tells_networks_apart_that_detect_nothing(tmp_path: Path) -> None:
     detect = [case for case in CASES if case.method == "detect"]
     assert verify(model, path, [CASES[0], *detect]).detections == 0
     next(weights for name, weights in model.named_parameters() if "pyramid" in name and weights.dim() == 4).mul_(1.1)
-    with pytest.raises(ExportError, match="the trace differs from the model in detect: the features differ"):
+    with pytest.raises(ExportError, match="the export differs from the model in detect: the features differ"):
         verify(model, path, [CASES[0], *detect])
 
 
