@@ -1,0 +1,77 @@
+"""The worker of an archive without TorchServe, for any front end."""
+
+import json
+import logging
+import sys
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+if TYPE_CHECKING:
+    from handler.replies.reply import Reply
+    from handler.requests.incoming import Incoming
+    from handler.worker import Worker
+
+logger = logging.getLogger(__name__)
+
+TRY_AGAIN = "try again in a few seconds: the worker is replaced by a new one"
+
+
+class Unpacked:
+    """A ``.mar`` in a folder that goes with this object, or a folder as it is.
+
+    Attributes:
+        path: The folder.
+    """
+
+    def __init__(self, archive: str) -> None:
+        self.path = Path(archive)
+        if not self.path.is_dir():
+            self._holder = tempfile.TemporaryDirectory(prefix="maskrcnn-")
+            self.path = Path(self._holder.name)
+            with zipfile.ZipFile(archive) as file:
+                file.extractall(self.path)
+
+
+def worker_of(folder: Path, name: str, threads: int, batch: int, gpu_id: int | None = None) -> "Worker":
+    """Load the model of an unpacked archive, with the handler and the ops that came in it.
+
+    Args:
+        folder: The unpacked archive.
+        name: Of the model, in its replies.
+        threads: Of this worker, instead of what the archive's ``model-config.yaml`` says.
+        batch: Most requests of a batch, likewise.
+        gpu_id: None: the CPU.
+    """
+    sys.path.insert(0, str(folder))
+    from handler.worker import Worker
+
+    config = (yaml.safe_load((folder / "model-config.yaml").read_text()) or {}) | {"batchSize": batch}
+    config["detection"] = (config.get("detection") or {}) | {"threads": threads}
+    manifest = json.loads((folder / "MAR-INF" / "MANIFEST.json").read_text())["model"]
+    return Worker.load(folder, config, name, manifest.get("modelVersion", ""), gpu_id)
+
+
+def answer(worker: "Worker", requests: "Sequence[Incoming]") -> "tuple[list[Reply], bool]":
+    """One reply a request, and whether the device is broken for good: then this process should end.
+
+    Args:
+        worker: Answers; what it raises is more than a request that fails.
+        requests: One batch.
+    """
+    from handler.errors import RequestError, internal_error
+    from handler.failures import breaks_the_device
+    from handler.metrics import ignore
+    from handler.replies.errors import error_reply
+
+    try:
+        return worker.answer(requests, ignore), False
+    except Exception as error:
+        logger.exception("a batch failed")
+        broken = breaks_the_device(error)
+        failed = RequestError("device_failed", "the device failed while this batch was computed", TRY_AGAIN, 503)
+        return [error_reply(failed if broken else internal_error(type(error).__name__))] * len(requests), broken

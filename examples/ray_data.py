@@ -1,0 +1,138 @@
+"""Pictures to COCO JSON with Ray Data: ``python -m examples.ray_data model_store/demo.mar demo/pictures build/coco``.
+
+The pictures are a folder, or a text file with a path or URL a line (s3://, gs://, whatever pyarrow or fsspec open). The
+last folder, which all nodes must see, gets ``results.json`` (COCO's results), ``images.json`` (their ids and the classes)
+and ``errors.jsonl``. A run that ended early, however it did, is gone on with by running it again.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.data
+
+from examples.archives import Unpacked, answer, worker_of
+from examples.ray_parts import PARTS, Line, collect, settled, write_part, write_whole
+from examples.ray_pictures import listed, read
+
+READERS = 8  # object stores answer slowly, and many at a time
+
+
+class Detect:
+    """One worker of the pool: a batch of pictures to one part."""
+
+    def __init__(self, archive: str, threads: int, batch: int, headers: dict[str, str], out: Path, system: Any) -> None:
+        self._archive, self._headers, self._out, self._system = Unpacked(archive), headers, out, system
+        self._worker = worker_of(self._archive.path, Path(archive).stem, threads, batch)
+        self._readers = ThreadPoolExecutor(READERS)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Read, answer, write; what is handed on is only how many there were."""
+        from handler.requests.incoming import Incoming
+
+        bodies = [*self._readers.map(lambda place: read(self._system, place), batch["place"])]
+        requests = [Incoming({"body": body}, self._headers) for body in bodies if isinstance(body, bytes)]
+        replies, broken = answer(self._worker, requests) if requests else ([], False)
+        if broken:
+            os._exit(1)  # Ray starts another one, and gives it the same batch
+        left = iter(replies)
+        lines = [
+            _unread(name, body) if isinstance(body, Exception) else _line(name, next(left))
+            for name, body in zip(map(str, batch["name"]), bodies, strict=True)
+        ]
+        write_part(self._out, lines)
+        return {"pictures": [len(lines)]}
+
+
+def _unread(name: str, error: Exception) -> Line:
+    return {"file": name, "error": {"code": "unreadable", "message": f"{type(error).__name__}: {error}"}, "again": True}
+
+
+def _line(name: str, reply: Any) -> Line:
+    """What became of one picture; a fault of ours is worth another try."""
+    if reply.status >= 400:
+        return {"file": name, "error": json.loads(reply.body)["error"], "again": reply.status >= 500}
+    return {"file": name, "results": json.loads(reply.body)} | ({"truncated": True} if reply.truncated else {})
+
+
+def start_ray(threads: int, workers: int) -> None:
+    """The cluster that RAY_ADDRESS names, or one of this machine alone, which ends with this process."""
+    if "RAY_ADDRESS" in os.environ:
+        ray.init()
+    else:
+        memory = 200_000_000  # only names go through it
+        ray.init(
+            num_cpus=threads * workers + 1,
+            object_store_memory=memory,
+            include_dashboard=False,
+            _node_ip_address="127.0.0.1",
+        )
+    ray.data.DataContext.get_current().enable_progress_bars = False
+
+
+def refuse_another(out: Path, archive: Path, options: list[str]) -> None:
+    """Keep the answers of two models, or to two questions, apart.
+
+    Raises:
+        ValueError: The folder has those of another.
+    """
+    trace = archive / "model.pt" if archive.is_dir() else archive
+    with trace.open("rb") as file:
+        asked = {"archive": hashlib.file_digest(file, "sha256").hexdigest(), "options": sorted(options)}
+    (out / PARTS).mkdir(parents=True, exist_ok=True)
+    if not (known := out / "asked.json").exists():
+        write_whole(known, [json.dumps(asked)])
+    if json.loads(known.read_text()) != asked:
+        raise ValueError(f"{out} has the answers of another archive or other options: give another folder")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Answer what is not answered yet, then collect; the exit code."""
+    out, archive = arguments.out.absolute(), arguments.archive.absolute()
+    refuse_another(out, archive, arguments.option)
+    system, pictures = listed(arguments.pictures)
+    done = settled(out)
+    left = [each for each in pictures if each["name"] not in done]
+    if left:
+        start_ray(arguments.threads, arguments.workers)
+        given = dict(option.split("=", 1) for option in arguments.option)
+        headers = {f"x-detect-{name.replace('_', '-')}": value for name, value in (given | {"format": "coco"}).items()}
+        answers = ray.data.from_items(left).map_batches(
+            Detect,
+            fn_constructor_args=(str(archive), arguments.threads, arguments.batch, headers, out, system),
+            batch_size=arguments.batch,
+            compute=ray.data.ActorPoolStrategy(size=arguments.workers),
+            num_cpus=arguments.threads,
+        )
+        answers.materialize()
+    names = Unpacked(str(archive)).path / "model_card.json"
+    answered, failed = collect(out, [each["name"] for each in pictures], json.loads(names.read_text())["class_names"])
+    print(f"{answered} answered, {failed} not ({len(pictures) - len(left)} of an earlier run): {out}/results.json")
+    return int(failed > 0)
+
+
+def main() -> None:
+    """Exit with 0: all answered; 1: some not, see ``errors.jsonl``; 2: nothing could be asked."""
+    parser = argparse.ArgumentParser(prog="python -m examples.ray_data", description=__doc__)
+    parser.add_argument("archive", type=Path, help="a .mar, or its unpacked folder")
+    parser.add_argument("pictures", help="a folder, or a text file with a path or URL a line")
+    parser.add_argument("out", type=Path, help="a folder for the answers")
+    parser.add_argument("--workers", type=int, default=1, help="processes (default: 1)")
+    parser.add_argument("--threads", type=int, default=1, help="of each (default: 1)")
+    parser.add_argument("--batch", type=int, default=8, help="pictures of a batch (default: 8)")
+    parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="as masks=polygon")
+    try:
+        sys.exit(run(parser.parse_args()))
+    except (OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
