@@ -14,9 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import ray
-import ray.data
-
 from examples.archives import Unpacked, answer, worker_of
 from examples.ray_parts import PARTS, Line, collect, settled, write_part, write_whole
 from examples.ray_pictures import listed, read
@@ -63,16 +60,13 @@ def _line(name: str, reply: Any) -> Line:
 
 def start_ray(threads: int, workers: int) -> None:
     """The cluster that RAY_ADDRESS names, or one of this machine alone, which ends with this process."""
-    if "RAY_ADDRESS" in os.environ:
-        ray.init()
-    else:
-        memory = 200_000_000  # only names go through it
-        ray.init(
-            num_cpus=threads * workers + 1,
-            object_store_memory=memory,
-            include_dashboard=False,
-            _node_ip_address="127.0.0.1",
-        )
+    alone = "RAY_ADDRESS" not in os.environ
+    if alone:  # Ray reads it when it is imported: else it listens on the address of the machine, not on 127.0.0.1
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    import ray.data
+
+    few = {"num_cpus": threads * workers + 1, "object_store_memory": 200_000_000}  # only names are stored
+    ray.init(**few, include_dashboard=False, _node_ip_address="127.0.0.1") if alone else ray.init()
     ray.data.DataContext.get_current().enable_progress_bars = False
 
 
@@ -101,6 +95,8 @@ def run(arguments: argparse.Namespace) -> int:
     left = [each for each in pictures if each["name"] not in done]
     if left:
         start_ray(arguments.threads, arguments.workers)
+        import ray.data  # only now: see start_ray
+
         given = dict(option.split("=", 1) for option in arguments.option)
         headers = {f"x-detect-{name.replace('_', '-')}": value for name, value in (given | {"format": "coco"}).items()}
         answers = ray.data.from_items(left).map_batches(
@@ -111,8 +107,9 @@ def run(arguments: argparse.Namespace) -> int:
             num_cpus=arguments.threads,
         )
         answers.materialize()
-    names = Unpacked(str(archive)).path / "model_card.json"
-    answered, failed = collect(out, [each["name"] for each in pictures], json.loads(names.read_text())["class_names"])
+    unpacked = Unpacked(str(archive))
+    class_names = json.loads((unpacked.path / "model_card.json").read_text())["class_names"]
+    answered, failed = collect(out, [each["name"] for each in pictures], class_names)
     print(f"{answered} answered, {failed} not ({len(pictures) - len(left)} of an earlier run): {out}/results.json")
     return int(failed > 0)
 

@@ -55,7 +55,7 @@ class Detect:
 def app(args: dict[str, str]) -> serve.Application:
     """What ``serve run`` starts, from the arguments of its command line."""
     archive, threads, batch = Path(args["archive"]).resolve(), int(args.get("threads", 1)), int(args.get("batch", 4))
-    scaling = {"min_replicas": 1, "max_replicas": int(args.get("replicas", 1)), "target_ongoing_requests": batch}
+    scaling = {"min_replicas": int(args.get("least", 1)), "max_replicas": int(args.get("replicas", 1))}
     resources = {"num_cpus": threads, "num_gpus": float(args.get("gpus", 0))}
-    deployed = Detect.options(autoscaling_config=scaling, ray_actor_options=resources, max_ongoing_requests=2 * batch)
+    deployed = Detect.options(autoscaling_config=scaling | {"target_ongoing_requests": batch}, ray_actor_options=resources, max_ongoing_requests=2 * batch)
     return deployed.bind(str(archive), args.get("name", archive.stem), threads, batch)
