@@ -1,11 +1,13 @@
 """The worker of an archive without TorchServe, for any front end."""
 
+import asyncio
 import json
 import logging
 import sys
 import tempfile
 import zipfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,12 +31,17 @@ class Unpacked:
     """
 
     def __init__(self, archive: str) -> None:
-        self.path = Path(archive)
+        self.path, self._holder = Path(archive), None
         if not self.path.is_dir():
             self._holder = tempfile.TemporaryDirectory(prefix="maskrcnn-")
             self.path = Path(self._holder.name)
             with zipfile.ZipFile(archive) as file:
                 file.extractall(self.path)
+
+    def close(self) -> None:
+        """Remove what was unpacked."""
+        if self._holder:
+            self._holder.cleanup()
 
 
 def worker_of(folder: Path, name: str, threads: int, batch: int, gpu_id: int | None = None) -> "Worker":
@@ -75,3 +82,36 @@ def answer(worker: "Worker", requests: "Sequence[Incoming]") -> "tuple[list[Repl
         broken = breaks_the_device(error)
         failed = RequestError("device_failed", "the device failed while this batch was computed", TRY_AGAIN, 503)
         return [error_reply(failed if broken else internal_error(type(error).__name__))] * len(requests), broken
+
+
+class WorkerThread:
+    """A worker in a thread of its own, so that its process goes on receiving while it computes.
+
+    One thread, the one that loaded it: PyTorch starts a pool of threads for each thread that calls it.
+
+    Attributes:
+        model: Name under which it answers.
+        version: Of the archive.
+    """
+
+    def __init__(self, archive: str, name: str, threads: int, batch: int, gpu_id: int | None = None) -> None:
+        """Unpack and load; see ``worker_of``."""
+        self._thread, self._unpacked, self._broken = ThreadPoolExecutor(1), Unpacked(archive), False
+        self._worker = self._thread.submit(worker_of, self._unpacked.path, name, threads, batch, gpu_id).result()
+        self.model, self.version = self._worker.model, self._worker.version
+
+    async def answer(self, requests: "Sequence[Incoming]") -> "list[Reply]":
+        """One reply a request, see ``answer``."""
+        ran = asyncio.get_running_loop().run_in_executor(self._thread, answer, self._worker, requests)
+        replies, broken = await ran
+        self._broken = self._broken or broken
+        return replies
+
+    def check(self) -> None:
+        """Whether it may go on.
+
+        Raises:
+            RuntimeError: The device is broken for good: only another process can use it.
+        """
+        if self._broken:
+            raise RuntimeError("the device failed: this process must end")

@@ -1,8 +1,8 @@
 """Pictures to COCO JSON with Ray Data: ``python -m examples.ray_data model_store/demo.mar demo/pictures build/coco``.
 
-The pictures are a folder, or a text file with a path or URL a line (s3://, gs://, whatever pyarrow or fsspec open). The
-last folder, which all nodes must see, gets ``results.json`` (COCO's results), ``images.json`` (their ids and the classes)
-and ``errors.jsonl``. A run that ended early, however it did, is gone on with by running it again.
+The pictures are a folder, or a text file with a path or URL a line (s3://, gs://, whatever pyarrow or fsspec open).
+The last folder, which all nodes must see, gets ``results.json`` (COCO's results), ``images.json`` (their ids and the
+classes) and ``errors.jsonl``. A run that ended early, however it did, is gone on with by running it again.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """The answers of an offline run: parts that are there whole or not at all, and the COCO files made of them.
 
-A line of a part is what became of one picture: ``{"file", "results"}``, or ``{"file", "error", "again"}``. Two parts may
-have the same picture (Ray computes again what a lost node did, and two runs may overlap): the first answer counts.
+A line of a part is what became of one picture: ``{"file", "results"}``, or ``{"file", "error", "again"}``. Two parts
+may have the same picture (Ray computes again what a lost node did, and two runs may overlap): the first answer counts.
 """
 
 import hashlib

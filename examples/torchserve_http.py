@@ -4,39 +4,61 @@ import json
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Protocol
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import Field, File, create_form_parser
 
 if TYPE_CHECKING:
-    from handler.requests.incoming import Incoming
+    from starlette.requests import Request
+
+    from handler.requests.incoming import Incoming, Verb
 
 MOST_BYTES = 33_554_432  # of a request, as max_request_size of config.properties
-_WAYS = {
-    "predict": r"/predictions/{0}|/invocations|/v1/models/{0}:predict|/v2/models/{0}/infer",
-    "explain": r"/explanations/{0}|/v1/models/{0}:explain|/v2/models/{0}/explain",
+_WAYS: "Mapping[Verb, str]" = {
+    "predict": r"/predictions/{0}(/{1})?|/invocations|/v1/models/{0}:predict|/v2/models/{0}/infer",
+    "explain": r"/explanations/{0}(/{1})?|/v1/models/{0}:explain|/v2/models/{0}/explain",
     "describe": r"/models/{0}",
 }
 
 
-def verb_of(path: str, model: str) -> Any:
-    """What an address asks for: ``predict``, ``explain`` or ``describe``; None: nothing of this model."""
-    return next((verb for verb, ways in _WAYS.items() if re.fullmatch(ways.format(re.escape(model)), path)), None)
+class Served(Protocol):
+    """What is known of the model: its name and its version."""
+
+    model: str
+    version: str
 
 
-def incoming(body: bytes, headers: Mapping[str, str], query: Mapping[str, str], verb: Any) -> "Incoming":
-    """A request as the handler takes it.
+async def received(request: "Request", served: Served) -> "Incoming | HTTPStatus":
+    """A request as the handler takes it, or why it gets none of it: no such model, a body that is too long.
 
     Args:
-        body: All of it.
-        headers: Names in any case.
-        query: Options of ``/invocations``; empty elsewhere, where TorchServe drops it.
-        verb: See ``verb_of``.
+        request: Its headers are there, its body may still be on its way.
+        served: The only model.
+
+    Raises:
+        ClientDisconnect: The client has left.
     """
+    path = request.url.path
+    if (verb := verb_of(path, served)) is None:
+        return HTTPStatus.NOT_FOUND
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MOST_BYTES:
+            return HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     from handler.requests.incoming import Incoming  # here: of the archive, which is unpacked by now
 
-    return Incoming.of({**query, **fields_of(body, headers.get("content-type", ""))}, headers, verb)
+    query = request.query_params if path == "/invocations" else {}  # elsewhere TorchServe drops it
+    fields = fields_of(bytes(body), request.headers.get("content-type", ""))
+    return Incoming.of({**query, **fields}, request.headers, verb)
+
+
+def verb_of(path: str, served: Served) -> "Verb | None":
+    """What an address asks for; None: nothing of this model."""
+    known = re.escape(served.model), re.escape(served.version)
+    return next((verb for verb, ways in _WAYS.items() if re.fullmatch(ways.format(*known), path)), None)
 
 
 def fields_of(body: bytes, content_type: str) -> dict[str, Any]:
