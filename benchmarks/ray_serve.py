@@ -21,7 +21,7 @@ from benchmarks.repack import Deployment
 from benchmarks.report import Report, Row, shown
 from benchmarks.running import DEMO, deployed, target_of
 from benchmarks.served import counted
-from examples.archives import Unpacked, worker_of
+from examples.archives import unpacked, worker_of
 from handler.cores import available_cores
 from handler.metrics import ignore
 from handler.requests.incoming import Incoming
@@ -78,12 +78,10 @@ def taking_turns(ways: dict[str, Ask], bodies: Sequence[bytes], rounds: int) -> 
 def alone_rows(archive: Path, bodies: Sequence[bytes], rounds: int) -> list[Row]:
     """One client: a row for each way, and what it adds to the worker's median."""
     with ExitStack() as stack:
-        unpacked = Unpacked(str(archive))
-        stack.callback(unpacked.close)
         nodes = stack.enter_context(running(archive, nodes=1, replicas=1, batch=BATCH))
         server = stack.enter_context(deployed(archive, "demo", Deployment(1, 1, BATCH, DELAY)))
         ways = {"Ray Serve": asking(target(nodes)), f"TorchServe, {DELAY} ms delay": asking(target_of(server, "demo"))}
-        times = taking_turns({"the worker alone": computing(unpacked.path)} | ways, bodies, rounds)
+        times = taking_turns({"the worker alone": computing(unpacked(str(archive)))} | ways, bodies, rounds)
     rows: list[Row] = [{"way": way, "requests": len(each)} | percentiles(each) for way, each in times.items()]
     return [row | {"added": row["p50"] - rows[0]["p50"]} for row in rows]
 

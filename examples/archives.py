@@ -1,8 +1,10 @@
 """The worker of an archive without TorchServe, for any front end."""
 
 import asyncio
+import hashlib
 import json
 import logging
+import os
 import sys
 import tempfile
 import zipfile
@@ -23,25 +25,33 @@ logger = logging.getLogger(__name__)
 TRY_AGAIN = "try again in a few seconds: the worker is replaced by a new one"
 
 
-class Unpacked:
-    """A ``.mar`` in a folder that goes with this object, or a folder as it is.
+def unpacked(archive: str) -> Path:
+    """The folder of an archive: a folder as it is, a ``.mar`` unpacked into the cache, once for all processes.
 
-    Attributes:
-        path: The folder.
+    Not into a folder that goes with the process: those that are killed would each leave one.
+
+    Raises:
+        OSError: There is none, or no room.
+        zipfile.BadZipFile: It is damaged.
     """
-
-    def __init__(self, archive: str) -> None:
-        self.path, self._holder = Path(archive), None
-        if not self.path.is_dir():
-            self._holder = tempfile.TemporaryDirectory(prefix="maskrcnn-")
-            self.path = Path(self._holder.name)
-            with zipfile.ZipFile(archive) as file:
-                file.extractall(self.path)
-
-    def close(self) -> None:
-        """Remove what was unpacked."""
-        if self._holder:
-            self._holder.cleanup()
+    path = Path(archive)
+    if path.is_dir():
+        return path
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    folder = Path(os.environ.get("MASKRCNN_CACHE") or "~/.cache/maskrcnn-serve").expanduser() / "unpacked" / digest
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)  # what is in it is run
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".") as holder:
+            whole = Path(holder) / digest
+            with zipfile.ZipFile(path) as contents:
+                contents.extractall(whole)
+            try:
+                whole.rename(folder)
+            except OSError:
+                if not folder.exists():  # else another process was first
+                    raise
+    return folder
 
 
 def worker_of(folder: Path, name: str, threads: int, batch: int, gpu_id: int | None = None) -> "Worker":
@@ -96,8 +106,8 @@ class WorkerThread:
 
     def __init__(self, archive: str, name: str, threads: int, batch: int, gpu_id: int | None = None) -> None:
         """Unpack and load; see ``worker_of``."""
-        self._thread, self._unpacked, self._broken = ThreadPoolExecutor(1), Unpacked(archive), False
-        self._worker = self._thread.submit(worker_of, self._unpacked.path, name, threads, batch, gpu_id).result()
+        self._thread, self._broken = ThreadPoolExecutor(1), False
+        self._worker = self._thread.submit(worker_of, unpacked(archive), name, threads, batch, gpu_id).result()
         self.model, self.version = self._worker.model, self._worker.version
 
     async def answer(self, requests: "Sequence[Incoming]") -> "list[Reply]":

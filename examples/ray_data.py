@@ -10,13 +10,14 @@ import hashlib
 import json
 import os
 import sys
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from examples.archives import Unpacked, answer, worker_of
+from examples.archives import answer, unpacked, worker_of
 from examples.ray_parts import PARTS, Line, collect, settled, write_part, write_whole
-from examples.ray_pictures import listed, read
+from examples.ray_pictures import Named, listed, read
 
 READERS = 8  # object stores answer slowly, and many at a time
 
@@ -25,15 +26,15 @@ class Detect:
     """One worker of the pool: a batch of pictures to one part."""
 
     def __init__(self, archive: str, threads: int, batch: int, headers: dict[str, str], out: Path, system: Any) -> None:
-        self._archive, self._headers, self._out, self._system = Unpacked(archive), headers, out, system
-        self._worker = worker_of(self._archive.path, Path(archive).stem, threads, batch)
+        self._headers, self._out, self._system = headers, out, system
+        self._worker = worker_of(unpacked(archive), Path(archive).stem, threads, batch)
         self._readers = ThreadPoolExecutor(READERS)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Read, answer, write; what is handed on is only how many there were."""
         from handler.requests.incoming import Incoming
 
-        bodies = [*self._readers.map(lambda place: read(self._system, place), batch["place"])]
+        bodies = [*self._readers.map(lambda place: read(self._system, str(place)), batch["place"])]
         requests = [Incoming({"body": body}, self._headers) for body in bodies if isinstance(body, bytes)]
         replies, broken = answer(self._worker, requests) if requests else ([], False)
         if broken:
@@ -86,36 +87,65 @@ def refuse_another(out: Path, archive: Path, options: list[str]) -> None:
         raise ValueError(f"{out} has the answers of another archive or other options: give another folder")
 
 
+def as_headers(options: list[str]) -> dict[str, str]:
+    """The options as a request has them; the format is COCO's.
+
+    Raises:
+        ValueError: One has no value.
+    """
+    if wrong := [option for option in options if "=" not in option]:
+        raise ValueError(f"--option takes NAME=VALUE, got {wrong[0]}")
+    given = dict(option.split("=", 1) for option in options) | {"format": "coco"}
+    return {f"x-detect-{name.replace('_', '-')}": value for name, value in given.items()}
+
+
+def class_names(archive: Path) -> list[str]:
+    """By label.
+
+    Raises:
+        OSError: It is none of our archives.
+    """
+    names: list[str] = json.loads((unpacked(str(archive)) / "model_card.json").read_text())["class_names"]
+    return names
+
+
+def answer_all(left: list[Named], system: Any, arguments: argparse.Namespace) -> None:
+    """Write a part for each batch."""
+    start_ray(arguments.threads, arguments.workers)
+    import ray.data  # only now: see start_ray
+
+    headers, out, archive = as_headers(arguments.option), arguments.out.absolute(), str(arguments.archive.absolute())
+    answers = ray.data.from_items(left).map_batches(
+        Detect,
+        fn_constructor_args=(archive, arguments.threads, arguments.batch, headers, out, system),
+        batch_size=arguments.batch,
+        compute=ray.data.ActorPoolStrategy(size=arguments.workers),
+        num_cpus=arguments.threads,
+    )
+    try:
+        answers.materialize()
+    except ray.exceptions.RayError as error:
+        raise RuntimeError(f"Ray ended the run; what is done stays done. {error}") from error
+    ray.shutdown()
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Answer what is not answered yet, then collect; the exit code."""
-    out, archive = arguments.out.absolute(), arguments.archive.absolute()
-    refuse_another(out, archive, arguments.option)
+    out, classes = arguments.out.absolute(), class_names(arguments.archive)
+    as_headers(arguments.option)  # refuses before anything is written
     system, pictures = listed(arguments.pictures)
+    refuse_another(out, arguments.archive, arguments.option)
     done = settled(out)
     left = [each for each in pictures if each["name"] not in done]
     if left:
-        start_ray(arguments.threads, arguments.workers)
-        import ray.data  # only now: see start_ray
-
-        given = dict(option.split("=", 1) for option in arguments.option)
-        headers = {f"x-detect-{name.replace('_', '-')}": value for name, value in (given | {"format": "coco"}).items()}
-        answers = ray.data.from_items(left).map_batches(
-            Detect,
-            fn_constructor_args=(str(archive), arguments.threads, arguments.batch, headers, out, system),
-            batch_size=arguments.batch,
-            compute=ray.data.ActorPoolStrategy(size=arguments.workers),
-            num_cpus=arguments.threads,
-        )
-        answers.materialize()
-    unpacked = Unpacked(str(archive))
-    class_names = json.loads((unpacked.path / "model_card.json").read_text())["class_names"]
-    answered, failed = collect(out, [each["name"] for each in pictures], class_names)
+        answer_all(left, system, arguments)
+    answered, failed = collect(out, [each["name"] for each in pictures], classes)
     print(f"{answered} answered, {failed} not ({len(pictures) - len(left)} of an earlier run): {out}/results.json")
     return int(failed > 0)
 
 
 def main() -> None:
-    """Exit with 0: all answered; 1: some not, see ``errors.jsonl``; 2: nothing could be asked."""
+    """Exit with 0: all answered; 1: some not, see ``errors.jsonl``; 2: the run could not begin, or not go on."""
     parser = argparse.ArgumentParser(prog="python -m examples.ray_data", description=__doc__)
     parser.add_argument("archive", type=Path, help="a .mar, or its unpacked folder")
     parser.add_argument("pictures", help="a folder, or a text file with a path or URL a line")
@@ -126,7 +156,7 @@ def main() -> None:
     parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="as masks=polygon")
     try:
         sys.exit(run(parser.parse_args()))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
 

@@ -6,8 +6,6 @@ import fsspec
 from pyarrow import ArrowInvalid
 from pyarrow.fs import FileSelector, FileSystem, FileType, FSSpecHandler, LocalFileSystem, PyFileSystem
 
-from handler.asking.inputs import ENDINGS
-
 MOST_BYTES = 500_000_000  # of one picture's file: what claims to be one may be anything
 
 Named = dict[str, str]
@@ -42,6 +40,8 @@ def listed(pictures: str) -> tuple[FileSystem | None, list[Named]]:
     Raises:
         OSError: There is no such folder or file.
     """
+    from handler.asking.inputs import ENDINGS  # here: where pictures are read, the handler is that of the archive
+
     system, path = opened(pictures)
     kind = system.get_file_info(path).type
     if kind == FileType.NotFound:

@@ -32,11 +32,15 @@ def command(archive: Path, pictures: Path | str, out: Path, *options: str) -> li
     return [sys.executable, "-m", "examples.ray_data", str(archive), str(pictures), str(out), *options]
 
 
+def surroundings(archive: Path) -> dict[str, str]:
+    return environment() | {"MASKRCNN_CACHE": str(archive.parent / "cache")}
+
+
 def run(archive: Path, pictures: Path | str, out: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command(archive, pictures, out, *options),
         cwd=ROOT,
-        env=environment(),
+        env=surroundings(archive),
         capture_output=True,
         text=True,
         check=False,
@@ -107,7 +111,7 @@ def test_a_folder_is_answered_once_and_as_the_worker_alone_does(
 def test_killed_in_the_middle_it_goes_on_and_answers_each_once(archive: Path, worker: Worker, tmp_path: Path) -> None:
     out, pictures = tmp_path / "out", ROOT / "demo" / "pictures"
     program = subprocess.Popen(
-        command(archive, pictures, out, "--batch", "1"), cwd=ROOT, env=environment(), stderr=subprocess.DEVNULL
+        command(archive, pictures, out, "--batch", "1"), cwd=ROOT, env=surroundings(archive), stderr=subprocess.DEVNULL
     )
     try:
         end = time.monotonic() + 300

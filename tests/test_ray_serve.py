@@ -44,8 +44,10 @@ BATCH = 4
 
 @pytest.fixture(scope="module")
 def nodes(archive: Path) -> Iterator[Nodes]:
-    with running(archive, nodes=REPLICAS, replicas=REPLICAS, batch=BATCH) as started:
-        yield started
+    with pytest.MonkeyPatch.context() as changed:
+        changed.setenv("MASKRCNN_CACHE", str(archive.parent / "cache"))
+        with running(archive, nodes=REPLICAS, replicas=REPLICAS, batch=BATCH) as started:
+            yield started
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,14 @@
 """What the front ends of ``examples/`` share: they load and ask the worker of an archive as TorchServe does."""
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
-from zipfile import ZipFile
+from zipfile import BadZipFile, ZipFile
 
 import pytest
 
-from examples.archives import Unpacked, answer, worker_of
+from examples.archives import answer, unpacked, worker_of
 from handler.replies.reply import Reply
 from handler.requests.incoming import Incoming
 from handler.worker import Worker
@@ -40,18 +41,45 @@ def test_what_the_worker_raises_is_a_reply_to_each(error: Exception, status: int
     assert all(reply.headers == {"X-Detect-Error": code} and b"secret" not in reply.body for reply in replies)
 
 
-def test_an_archive_is_unpacked_for_as_long_as_it_is_wanted(tmp_path: Path) -> None:
-    with ZipFile(tmp_path / "a.mar", "w") as file:
-        file.writestr("MAR-INF/MANIFEST.json", "{}")
-    unpacked = Unpacked(str(tmp_path / "a.mar"))
-    path = unpacked.path
-    assert (path / "MAR-INF" / "MANIFEST.json").read_text() == "{}"
-    unpacked.close()
-    assert not path.exists()
-    folder = Unpacked(str(tmp_path))
-    folder.close()
-    assert folder.path == tmp_path
-    assert (tmp_path / "a.mar").exists()
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MASKRCNN_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "unpacked"
+
+
+def packed(path: Path, text: str) -> str:
+    with ZipFile(path, "w") as file:
+        file.writestr("MAR-INF/MANIFEST.json", text)
+    return str(path)
+
+
+def test_an_archive_is_unpacked_once_for_all(tmp_path: Path, cache: Path) -> None:
+    """By what is in it: another archive of the same name has another folder."""
+    archive = packed(tmp_path / "a.mar", "{}")
+    folder = unpacked(archive)
+    (folder / "mark").touch()
+    assert unpacked(archive) == folder
+    assert (folder / "mark").exists()
+    assert (folder / "MAR-INF" / "MANIFEST.json").read_text() == "{}"
+    other = unpacked(packed(tmp_path / "a.mar", "[]"))
+    assert (other / "MAR-INF" / "MANIFEST.json").read_text() == "[]"
+    assert sorted(cache.iterdir()) == sorted([folder, other])
+    assert unpacked(str(tmp_path)) == tmp_path
+
+
+def test_processes_that_unpack_at_once_find_it_whole(tmp_path: Path, cache: Path) -> None:
+    archive = packed(tmp_path / "a.mar", "x" * 100_000)
+    with ThreadPoolExecutor(8) as pool:
+        folders = {*pool.map(unpacked, [archive] * 8)}
+    assert {*cache.iterdir()} == folders
+    assert len((folders.pop() / "MAR-INF" / "MANIFEST.json").read_text()) == 100_000
+
+
+def test_a_damaged_archive_leaves_nothing(tmp_path: Path, cache: Path) -> None:
+    (tmp_path / "a.mar").write_bytes(b"no archive")
+    with pytest.raises(BadZipFile):
+        unpacked(str(tmp_path / "a.mar"))
+    assert [*cache.iterdir()] == []
 
 
 def test_the_worker_gets_the_settings_of_the_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
