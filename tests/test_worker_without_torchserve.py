@@ -1,14 +1,16 @@
 """What the front ends of ``examples/`` share: they load and ask the worker of an archive as TorchServe does."""
 
+import asyncio
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
 from zipfile import BadZipFile, ZipFile
 
 import pytest
 
-from examples.archives import answer, unpacked, worker_of
+from examples.archives import WorkerThread, answer, unpacked, worker_of
 from handler.replies.reply import Reply
 from handler.requests.incoming import Incoming
 from handler.worker import Worker
@@ -17,6 +19,8 @@ from tests.reply_schema import error_of
 
 class Failing:
     """A worker that raises."""
+
+    model, version = "demo", "1.0"
 
     def __init__(self, error: Exception) -> None:
         self._error = error
@@ -39,6 +43,18 @@ def test_what_the_worker_raises_is_a_reply_to_each(error: Exception, status: int
     assert gone is broken
     assert [(reply.status, error_of(reply.body)["code"]) for reply in replies] == [(status, code)] * 3
     assert all(reply.headers == {"X-Detect-Error": code} and b"secret" not in reply.body for reply in replies)
+
+
+@pytest.mark.parametrize(("text", "broken"), [("CUDA error: misaligned address", True), ("a bug", False)])
+def test_a_process_is_told_when_its_device_is_broken(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str, broken: bool
+) -> None:
+    monkeypatch.setattr("examples.archives.worker_of", lambda *_: Failing(RuntimeError(text)))
+    worker = WorkerThread(str(tmp_path), "demo", 1, 4)
+    worker.check()
+    assert len(asyncio.run(worker.answer([Incoming({})] * 2))) == 2
+    with pytest.raises(RuntimeError, match="device failed") if broken else nullcontext():
+        worker.check()
 
 
 @pytest.fixture
