@@ -1,12 +1,11 @@
 """Pictures through Ray Data to COCO JSON: as the worker alone answers them, once each, killed on the way or not."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -108,23 +107,30 @@ def test_a_folder_is_answered_once_and_as_the_worker_alone_does(
     assert {path: path.stat().st_mtime_ns for path in (out / "parts").iterdir()} == parts
 
 
-def test_killed_in_the_middle_it_goes_on_and_answers_each_once(archive: Path, worker: Worker, tmp_path: Path) -> None:
-    out, pictures = tmp_path / "out", ROOT / "demo" / "pictures"
-    program = subprocess.Popen(
-        command(archive, pictures, out, "--batch", "1"), cwd=ROOT, env=surroundings(archive), stderr=subprocess.DEVNULL
-    )
+@contextmanager
+def begun(archive: Path, pictures: Path, out: Path) -> Iterator[psutil.Process]:
+    """A run of one picture a batch that has some of its answers; killed at the end if it still runs."""
+    asked = command(archive, pictures, out, "--batch", "1")
+    program = subprocess.Popen(asked, cwd=ROOT, env=surroundings(archive), stderr=subprocess.DEVNULL)
     try:
         end = time.monotonic() + 300
         while len([*out.glob("parts/*.jsonl")]) < 2:
             assert program.poll() is None
             assert time.monotonic() < end
             time.sleep(0.02)
+        yield psutil.Process(program.pid)
     finally:
-        below = psutil.Process(program.pid).children(recursive=True)
-        os.kill(program.pid, signal.SIGKILL)
+        program.kill()
         program.wait()
-    psutil.wait_procs(below, timeout=60)  # what Ray started ends with it
-    assert [each for each in below if each.is_running()] == []
+
+
+def test_killed_in_the_middle_it_goes_on_and_answers_each_once(archive: Path, worker: Worker, tmp_path: Path) -> None:
+    out, pictures = tmp_path / "out", PICTURES[0].parent
+    with begun(archive, pictures, out) as program:
+        below = program.children(recursive=True)
+        program.kill()
+    _, left = psutil.wait_procs(below, timeout=60)  # what Ray started ends with it
+    assert left == []
     first = len([*out.glob("parts/*.jsonl")])
     assert not (out / "results.json").exists()
     assert 2 <= first < len(PICTURES)
@@ -132,6 +138,25 @@ def test_killed_in_the_middle_it_goes_on_and_answers_each_once(archive: Path, wo
     assert done.returncode == 0, done.stderr
     assert f"{len(PICTURES)} answered, 0 not ({first} of an earlier run)" in done.stdout
     assert answered(out) == {path.name: alone(worker, path) for path in PICTURES}
+
+
+def test_a_worker_that_is_killed_is_replaced_and_each_is_answered_once(
+    archive: Path, worker: Worker, tmp_path: Path
+) -> None:
+    out, pictures = tmp_path / "out", PICTURES[0].parent
+    with begun(archive, pictures, out) as program:
+        workers = [each for each in program.children(recursive=True) if is_worker(each)]
+        assert len(workers) == 1
+        workers[0].kill()
+        assert program.wait(300) == 0
+    assert answered(out) == {path.name: alone(worker, path) for path in PICTURES}
+    assert errors(out) == {}
+
+
+def is_worker(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return " ".join(process.cmdline()).startswith("ray::MapWorker")
+    return False
 
 
 def test_a_listing_names_paths_and_urls_and_what_is_missing_is_tried_again(
