@@ -14,13 +14,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Timer
 
 import psutil
 
 ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
 STORE_BYTES = 100_000_000  # of a node's object store
-SECONDS_TO_STOP = 60
+SECONDS_TO_START, SECONDS_TO_STOP = 400, 60
 
 
 @dataclass(frozen=True)
@@ -77,12 +78,15 @@ def running(archive: Path, nodes: int, replicas: int, batch: int = 4) -> Iterato
     program = subprocess.Popen(
         command, cwd=ROOT, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
-    started = Nodes(port, psutil.Process(program.pid))
+    started, late = Nodes(port, psutil.Process(program.pid)), Timer(SECONDS_TO_START, program.kill)
+    late.start()
     try:
         if not any(line.strip() == "ready" for line in program.stdout or ()):
             raise RuntimeError("Ray Serve did not start")
+        late.cancel()
         yield started
     finally:
+        late.cancel()
         _stop(program)
 
 
