@@ -54,9 +54,12 @@ def _unread(name: str, error: Exception) -> Line:
 
 def _line(name: str, reply: Any) -> Line:
     """What became of one picture; a fault of ours is worth another try."""
+    said = json.loads(reply.body)
     if reply.status >= 400:
-        return {"file": name, "error": json.loads(reply.body)["error"], "again": reply.status >= 500}
-    return {"file": name, "results": json.loads(reply.body)} | ({"truncated": True} if reply.truncated else {})
+        return {"file": name, "error": said["error"], "again": reply.status >= 500}
+    if not isinstance(said, list):  # a file may hold a request of KServe, which is answered as one
+        return {"file": name, "error": {"code": "not_an_image", "message": "the file is JSON"}, "again": False}
+    return {"file": name, "results": said} | ({"truncated": True} if reply.truncated else {})
 
 
 def start_ray(threads: int, workers: int) -> None:

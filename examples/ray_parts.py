@@ -1,7 +1,8 @@
 """The answers of an offline run: parts that are there whole or not at all, and the COCO files made of them.
 
-A line of a part is what became of one picture: ``{"file", "results"}``, or ``{"file", "error", "again"}``. Two parts
-may have the same picture (Ray computes again what a lost node did, and two runs may overlap): the first answer counts.
+A line of a part is what became of one picture: ``{"file", "results"}``, with ``truncated`` where masks had to be left
+out, or ``{"file", "error", "again"}``. Two parts may have the same picture (Ray computes again what a lost node did,
+and two runs may overlap): the first answer counts.
 """
 
 import hashlib
@@ -55,22 +56,24 @@ def collect(out: Path, names: Sequence[str], class_names: Sequence[str]) -> tupl
         How many pictures have an answer, and how many an error.
     """
     ids = {name: number for number, name in enumerate(names, 1)}
-    answered = set[str]()
+    answered = dict[str, bool]()
     write_whole(out / "results.json", _results(out, ids, answered))
-    errors = {line["file"]: line for line in lines_of(out) if "error" in line and line["file"] in ids.keys() - answered}
+    errors = {
+        line["file"]: line for line in lines_of(out) if "error" in line and line["file"] in ids.keys() - answered.keys()
+    }
     write_whole(out / "errors.jsonl", (json.dumps(errors[name]) + "\n" for name in names if name in errors))
-    images = [{"id": ids[name], "file_name": name} for name in names if name in answered]
+    images = [{"id": ids[name], "file_name": name, "truncated": answered[name]} for name in names if name in answered]
     categories = [{"id": label, "name": name} for label, name in enumerate(class_names)]
     write_whole(out / "images.json", [json.dumps({"images": images, "annotations": [], "categories": categories})])
     return len(answered), len(errors)
 
 
-def _results(out: Path, ids: dict[str, int], answered: set[str]) -> Iterator[str]:
-    """COCO's list, a detection a line; adds to ``answered``."""
+def _results(out: Path, ids: dict[str, int], answered: dict[str, bool]) -> Iterator[str]:
+    """COCO's list, a detection a line; adds to ``answered`` each picture, and whether masks are left out."""
     start = "["
     for line in lines_of(out):
         if "results" in line and line["file"] in ids and line["file"] not in answered:
-            answered.add(line["file"])
+            answered[line["file"]] = line.get("truncated", False)
             for result in line["results"]:
                 yield start + "\n" + json.dumps(result | {"image_id": ids[line["file"]]})
                 start = ","

@@ -1,5 +1,6 @@
 """Pictures through Ray Data to COCO JSON: as the worker alone answers them, once each, killed on the way or not."""
 
+import base64
 import json
 import subprocess
 import sys
@@ -24,7 +25,7 @@ skip_without_ray()
 pytestmark = pytest.mark.slow
 
 FEW = PICTURES[:6]
-BAD = {"cut.jpg": "truncated_image", "text.jpg": "unsupported_media_type"}
+BAD = {"cut.jpg": "truncated_image", "kserve.jpg": "not_an_image", "text.jpg": "unsupported_media_type"}
 
 
 def command(archive: Path, pictures: Path | str, out: Path, *options: str) -> list[str]:
@@ -62,6 +63,8 @@ def folder(tmp_path: Path) -> Path:
         (pictures / path.name).write_bytes(path.read_bytes())
     (pictures / FEW[0].name).rename(pictures / "deeper" / FEW[0].name)
     (pictures / "cut.jpg").write_bytes(FEW[0].read_bytes()[:3000])
+    picture = base64.b64encode(FEW[0].read_bytes()).decode()
+    (pictures / "kserve.jpg").write_text(json.dumps({"instances": [picture, picture]}))
     (pictures / "text.jpg").write_text("no picture")
     (pictures / "truth.json").write_text("{}")
     return pictures

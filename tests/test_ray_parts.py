@@ -32,11 +32,14 @@ def results(out: Path) -> list[tuple[int, float]]:
 
 def test_each_picture_is_there_once_under_its_own_id(out: Path) -> None:
     write_part(out, [found("b", 0.2), lost("c")])
-    write_part(out, [found("a", 0.1)])
+    write_part(out, [found("a", 0.1) | {"truncated": True}])
     assert collect(out, ["a", "b", "c", "d"], CLASSES) == (2, 1)
     assert sorted(results(out)) == [(1, 0.1), (2, 0.2)]
     images = json.loads((out / "images.json").read_text())
-    assert images["images"] == [{"id": 1, "file_name": "a"}, {"id": 2, "file_name": "b"}]
+    assert images["images"] == [
+        {"id": 1, "file_name": "a", "truncated": True},
+        {"id": 2, "file_name": "b", "truncated": False},
+    ]
     assert images["categories"] == [{"id": 0, "name": "background"}, {"id": 1, "name": "circle"}]
     assert [json.loads(line) for line in (out / "errors.jsonl").read_text().splitlines()] == [lost("c")]
     assert settled(out) == {"a", "b", "c"}
@@ -85,4 +88,4 @@ def test_a_picture_without_detections_is_answered(out: Path) -> None:
     write_part(out, [{"file": "a", "results": []}])
     assert collect(out, ["a"], CLASSES) == (1, 0)
     assert results(out) == []
-    assert json.loads((out / "images.json").read_text())["images"] == [{"id": 1, "file_name": "a"}]
+    assert json.loads((out / "images.json").read_text())["images"] == [{"id": 1, "file_name": "a", "truncated": False}]
