@@ -68,7 +68,7 @@ $(INSTALLED): requirements.txt requirements.lock requirements-java.lock server/j
 # On top of the rest, with the same versions of what both need.
 RAY_INSTALLED := $(VENV)/.ray-installed
 
-ray: $(RAY_INSTALLED) ## Add Ray to .venv (100 MB), for examples/ray_serve.py, examples/ray_data.py and their tests
+ray: $(RAY_INSTALLED) ## Add Ray to .venv (0.5 GB), for examples/ray_serve.py, examples/ray_data.py and their tests
 
 $(RAY_INSTALLED): $(INSTALLED) requirements-ray.lock
 	$(PY) $(LOCKED) -r requirements-ray.lock
