@@ -70,7 +70,8 @@ def start_ray(threads: int, workers: int) -> None:
     import ray.data
 
     few = {"num_cpus": threads * workers + 1, "object_store_memory": 200_000_000}  # only names are stored
-    ray.init(**few, include_dashboard=False, _node_ip_address="127.0.0.1") if alone else ray.init()
+    here = {"address": "local", "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+    ray.init(**(here | few if alone else {}))
     ray.data.DataContext.get_current().enable_progress_bars = False
 
 
