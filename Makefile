@@ -48,10 +48,10 @@ LABELS_FILE := $(if $(wildcard export/class_lists/$(LABELS).txt),$(wildcard $(LA
 EXPORT_ARGS := $(if $(VERSION),--version $(VERSION) )$(if $(PRESET),--preset $(PRESET)) $(if $(LABELS),--labels $(LABELS)) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock audit ops mar serve stop predict page ready register versions scale rollback unregister cpp test test-emulated fuzz fuzz-threads fuzz-replay check pytorch-versions soak bench bench-peer gpu-check clean FORCE
+.PHONY: help setup lock audit ray ops mar serve stop predict page ready register versions scale rollback unregister cpp test test-emulated fuzz fuzz-threads fuzz-replay check pytorch-versions soak bench bench-peer bench-ray gpu-check clean FORCE
 
 help: ## List the targets
-	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-13s %s\n", $$1, $$2 }'
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-16s %s\n", $$1, $$2 }'
 
 setup: $(INSTALLED) ## Make .venv with everything needed (TORCH_INDEX=URL: another build of PyTorch)
 
@@ -68,6 +68,15 @@ $(INSTALLED): requirements.txt $(LOCK) requirements-java.lock server/java.py
 	@$(PY) -m server.java >/dev/null 2>&1 || $(PY) $(LOCKED) -r requirements-java.lock
 	@touch $@
 
+# On top of the rest, with the same versions of what both need.
+RAY_INSTALLED := $(VENV)/.ray-installed
+
+ray: $(RAY_INSTALLED) ## Add Ray to .venv (0.5 GB), for examples/ray_serve.py, examples/ray_data.py and their tests
+
+$(RAY_INSTALLED): $(INSTALLED) requirements-ray.lock
+	$(PY) $(LOCKED) -r requirements-ray.lock
+	@touch $@
+
 # uv resolves for every Python and every system at once. It lives in a folder of its own, not in .venv. Where the index
 # has PyTorch for CUDA, UV_TORCH_BACKEND=cpu keeps CUDA's packages out of the lock (tests/test_lock.py would find them).
 UV          := build/uv/bin/uv
@@ -82,6 +91,7 @@ lock: $(UV) ## Write requirements*.lock anew from requirements*.txt (UPGRADE=1: 
 	$(COMPILE) requirements.txt requirements-dev.txt --output-file requirements.lock
 	$(COMPILE) requirements.txt --constraint requirements.lock --output-file requirements-serve.lock
 	$(COMPILE) requirements-java.txt --output-file requirements-java.lock
+	$(COMPILE) requirements-ray.txt --constraint requirements.lock --output-file requirements-ray.lock
 
 audit: $(INSTALLED) ## List packages and jars with their versions and what is known against them (OFFLINE=1: ask nobody)
 	@$(PY) -m tests.audit $(if $(OFFLINE),--offline)
@@ -200,6 +210,9 @@ bench: $(MAR) ## Measure ops, R50-FPN by stage, replies and the served model (OU
 
 bench-peer: $(STORE)/demo.mar ## The demo model beside TorchServe's own object_detector, where torchvision is (OUT=)
 	$(PY) -m benchmarks.peer --archive $(STORE)/demo.mar --out $(BENCH_OUT)/peer.json
+
+bench-ray: $(RAY_INSTALLED) $(STORE)/demo.mar ## The demo model behind Ray Serve: what it adds to a request, replicas (OUT=)
+	$(PY) -m benchmarks.ray_serve --archive $(STORE)/demo.mar --out $(BENCH_OUT)/ray_serve.json
 
 # PY=python3 where a GPU machine has a PyTorch of its own: no virtual environment is made then. Further: ONLY=steps,
 # MINUTES=9, OUT=folder, WHEELS="folder ..." with packages that lack there, SERVE=1.

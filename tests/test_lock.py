@@ -18,6 +18,7 @@ LOCKS = {
     "requirements.lock": ["requirements.txt", "requirements-dev.txt"],
     "requirements-serve.lock": ["requirements.txt"],
     "requirements-java.lock": ["requirements-java.txt"],
+    "requirements-ray.lock": ["requirements-ray.txt"],
 }
 # The user chooses its build; its own metadata pins the CUDA libraries.
 NOT_LOCKED = {"torch"}
@@ -27,7 +28,7 @@ SYSTEMS = [
     for machine in ("x86_64", "aarch64")
     for python in ("3.11", "3.12", "3.13")
 ]
-LINE = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;]+)\s*(?:;(?P<marker>[^\\]+))?")
+LINE = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)(?:\[[a-z,]+\])?==(?P<version>[^\s;]+)\s*(?:;(?P<marker>[^\\]+))?")
 
 
 def required(name: str) -> dict[str, str]:
@@ -58,6 +59,16 @@ def test_every_requirement_is_locked_at_its_version(lock: str, system: dict[str,
     wanted = {name: pin for file in LOCKS[lock] for name, pin in required(file).items() if name not in NOT_LOCKED}
     found = locked(lock, system)
     assert {name: found.get(name) for name in wanted} == wanted
+
+
+@pytest.mark.parametrize("system", SYSTEMS[:1], ids=["linux"])
+def test_ray_comes_beside_the_rest(system: dict[str, str]) -> None:
+    """Into the same environment: what both locks have, they have at one version."""
+    rest, ray = locked("requirements.lock", system), locked("requirements-ray.lock", system)
+    assert {name: rest[name] for name in rest.keys() & ray.keys()} == {
+        name: ray[name] for name in rest.keys() & ray.keys()
+    }
+    assert "numpy" in rest.keys() & ray.keys()
 
 
 def needed_by(name: str) -> set[str]:

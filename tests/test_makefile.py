@@ -86,6 +86,11 @@ def test_a_port_is_chosen_only_where_one_is_given() -> None:
     assert "--name demo --port 9080" in make("--dry-run", "serve", "PORT=9080").stdout
 
 
+def test_ray_is_installed_from_its_lock_and_only_on_demand() -> None:
+    assert "--require-hashes --only-binary :all: -r requirements-ray.lock" in make("--dry-run", "-B", "ray").stdout
+    assert "ray" not in make("--dry-run", "-B", "setup").stdout
+
+
 def test_predict_needs_a_picture() -> None:
     done = make("predict", "IMAGE=")
     assert done.returncode == 2

@@ -131,7 +131,7 @@ def test_make_lists_every_target_of_the_readme() -> None:
     wanted = [
         *("setup", "ops", "mar", "serve", "stop", "predict", "page", "ready"),
         *("register", "versions", "scale", "rollback", "unregister"),
-        *("test", "check", "bench", "bench-peer", "gpu-check", "clean", "lock", "audit"),
+        *("test", "check", "bench", "bench-peer", "bench-ray", "ray", "gpu-check", "clean", "lock", "audit"),
         *("soak", "fuzz", "fuzz-threads", "fuzz-replay"),
     ]
     assert targets >= {"help", *wanted}

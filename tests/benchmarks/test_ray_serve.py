@@ -1,0 +1,27 @@
+"""What the measurement of Ray Serve makes of its times. Needs no Ray."""
+
+from typing import Any
+
+import pytest
+
+from benchmarks.ray_serve import notes, taking_turns
+
+
+def test_the_ways_take_turns_and_the_first_round_is_not_counted() -> None:
+    asked: list[str] = []
+    ways = {way: lambda body, way=way: asked.append(f"{way}{body.decode()}") for way in "xy"}
+    times = taking_turns(ways, [b"1", b"2"], rounds=2)
+    assert asked == ["x1", "y1", "x2", "y2"] * 3
+    assert {way: len(each) for way, each in times.items()} == {"x": 4, "y": 4}
+
+
+@pytest.mark.parametrize(("added", "verdict"), [(3.0, "within"), (3.2, "beyond")])
+def test_the_notes_say_what_the_rows_say(added: float, verdict: str) -> None:
+    alone: list[dict[str, Any]] = [{"way": "the worker alone", "added": 0.0}, {"way": "Ray Serve", "added": added}]
+    replicas = [{"replicas": 1, "per_second": 10.0}, {"replicas": 2, "per_second": 19.0}]
+    said = notes(alone, replicas)
+    assert said == [
+        f"Ray Serve adds {added:.1f} ms to the median request, {verdict} the goal of 3 ms.",
+        "2 replicas answer 1.90 times what one does.",
+    ]
+    assert len(notes(alone, replicas[:1])) == 1
