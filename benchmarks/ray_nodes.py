@@ -21,6 +21,7 @@ import psutil
 ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
 STORE_BYTES = 100_000_000  # of a node's object store
+HAPROXY = {"RAY_SERVE_ENABLE_HA_PROXY": "1", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1"}
 SECONDS_TO_START, SECONDS_TO_STOP = 400, 60
 
 
@@ -48,17 +49,19 @@ def _is_replica(process: psutil.Process) -> bool:
     return False
 
 
-def environment() -> dict[str, str]:
+def environment(haproxy: bool) -> dict[str, str]:
     """What keeps Ray to itself: the loopback interface, a token that nobody else has, no report of its usage."""
     ours = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
     # Ray takes the machine's own address for "127.0.0.1", unless this says that there are no other machines; and a
     # machine that has other work needs more than its 30 s to start a node.
     ours |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_raylet_start_wait_time_s": "240"}
+    if haproxy:  # and nobody waits for balancers of other machines to look elsewhere
+        ours |= HAPROXY | {"RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1"}
     return {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"} | ours
 
 
 @contextmanager
-def running(archive: Path, nodes: int, replicas: int, batch: int = 4) -> Iterator[Nodes]:
+def running(archive: Path, nodes: int, replicas: int, batch: int = 4, haproxy: bool = False) -> Iterator[Nodes]:
     """Nodes of one CPU each, with so many replicas of one thread each.
 
     Args:
@@ -66,6 +69,7 @@ def running(archive: Path, nodes: int, replicas: int, batch: int = 4) -> Iterato
         nodes: At least as many as replicas.
         replicas: Neither more nor fewer.
         batch: Most requests of a batch.
+        haproxy: In place of Ray's own proxy; opens ports on all interfaces.
 
     Raises:
         RuntimeError: It did not start; what it said stands on stderr.
@@ -76,7 +80,7 @@ def running(archive: Path, nodes: int, replicas: int, batch: int = 4) -> Iterato
     numbers = map(str, (port, nodes, replicas, batch))
     command = [sys.executable, "-m", "benchmarks.ray_nodes", str(archive.resolve()), *numbers]
     program = subprocess.Popen(
-        command, cwd=ROOT, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        command, cwd=ROOT, env=environment(haproxy), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     started, late = Nodes(port, psutil.Process(program.pid)), Timer(SECONDS_TO_START, program.kill)
     late.start()

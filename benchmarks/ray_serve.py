@@ -1,8 +1,10 @@
 """What Ray Serve adds to a request, and what replicas add to throughput: ``python -m benchmarks.ray_serve --out FILE``.
 
-Needs Ray (``make ray``). First one client: the worker alone in this process, and the same archive behind Ray Serve and
-behind TorchServe, one thread each, take turns picture by picture, so that what else the machine does meets all. Then
-1, 2, ... replicas of one thread, each on a node of its own, and as many clients as fit in all batches twice.
+Needs Ray (``make ray``). First one client: the worker alone in this process, and the same archive behind Ray Serve,
+with its own proxy and with HAProxy, and behind TorchServe, one thread each, take turns picture by picture, so that what
+else the machine does meets all: what a way adds is the median of its differences from the worker's time for the same
+picture. Then 1, 2, ... replicas of one thread, each on a node of its own, and as many clients as fit in all batches
+twice.
 """
 
 import argparse
@@ -10,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from http import HTTPStatus
 from pathlib import Path
+from statistics import median
 from time import perf_counter
 
 from benchmarks.latency import percentiles
@@ -29,6 +32,7 @@ from handler.requests.incoming import Incoming
 BATCH = 4
 DELAY = 1  # TorchServe's maxBatchDelay, ms; 0 would mean 100
 GOAL = 3.0  # ms that Ray Serve may add to the median request
+ALONE, RAY, HAPROXY = "the worker alone", "Ray Serve", "Ray Serve with HAProxy"
 
 Ask = Callable[[bytes], None]
 
@@ -78,12 +82,22 @@ def taking_turns(ways: dict[str, Ask], bodies: Sequence[bytes], rounds: int) -> 
 def alone_rows(archive: Path, bodies: Sequence[bytes], rounds: int) -> list[Row]:
     """One client: a row for each way, and what it adds to the worker's median."""
     with ExitStack() as stack:
-        nodes = stack.enter_context(running(archive, nodes=1, replicas=1, batch=BATCH))
+        ways = {ALONE: computing(unpacked(str(archive)))}
+        for way, haproxy in ((RAY, False), (HAPROXY, True)):
+            nodes = stack.enter_context(running(archive, nodes=1, replicas=1, batch=BATCH, haproxy=haproxy))
+            ways[way] = asking(target(nodes))
         server = stack.enter_context(deployed(archive, "demo", Deployment(1, 1, BATCH, DELAY)))
-        ways = {"Ray Serve": asking(target(nodes)), f"TorchServe, {DELAY} ms delay": asking(target_of(server, "demo"))}
-        times = taking_turns({"the worker alone": computing(unpacked(str(archive)))} | ways, bodies, rounds)
-    rows: list[Row] = [{"way": way, "requests": len(each)} | percentiles(each) for way, each in times.items()]
-    return [row | {"added": row["p50"] - rows[0]["p50"]} for row in rows]
+        ways[f"TorchServe, {DELAY} ms delay"] = asking(target_of(server, "demo"))
+        times = taking_turns(ways, bodies, rounds)
+    return [
+        {"way": way, "requests": len(each)} | percentiles(each) | {"added": added(each, times[ALONE])}
+        for way, each in times.items()
+    ]
+
+
+def added(times: Sequence[float], alone: Sequence[float]) -> float:
+    """Median of the differences, picture by picture."""
+    return median(time - least for time, least in zip(times, alone, strict=True))
 
 
 def replica_rows(archive: Path, bodies: Sequence[bytes], most: int, requests: int) -> Iterator[Row]:
@@ -98,9 +112,11 @@ def replica_rows(archive: Path, bodies: Sequence[bytes], most: int, requests: in
 
 def notes(alone: Sequence[Row], replicas: Sequence[Row]) -> list[str]:
     """What the rows say."""
-    added = next(row["added"] for row in alone if row["way"] == "Ray Serve")
-    verdict = "within" if added <= GOAL else "beyond"
-    said = [f"Ray Serve adds {added:.1f} ms to the median request, {verdict} the goal of {GOAL:g} ms."]
+    said = []
+    for row in alone:
+        if row["way"] in (RAY, HAPROXY):
+            verdict = "within" if row["added"] <= GOAL else "beyond"
+            said.append(f"{row['way']} adds {row['added']:.1f} ms to a request, {verdict} the goal of {GOAL:g} ms.")
     if len(replicas) > 1:
         times = replicas[-1]["per_second"] / replicas[0]["per_second"]
         said.append(f"{replicas[-1]['replicas']} replicas answer {times:.2f} times what one does.")

@@ -1,7 +1,9 @@
 """Fixtures that every part shares."""
 
 import os
+import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.abc import MetaPathFinder
@@ -25,6 +27,9 @@ if emulated := os.environ.get("EMULATED_CUDA"):
 # Whoever starts the tests in the background may have Ctrl-C ignored, which the programs under test would inherit.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Of the C++ program, as pkg-config calls them.
+CPP_LIBRARIES = ("libjpeg", "libpng", "libexif", "libzip", "nlohmann_json")
 
 # A GPU machine (see benchmarks/gpu_check.py) may have PyTorch, but not all of requirements*.txt.
 OFTEN_MISSING_BESIDE_A_GPU = ("model_archiver", "pycocotools", "ts", "yaml")
@@ -88,3 +93,30 @@ def server(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield running
     finally:
         running.stop()
+
+
+@pytest.fixture
+def compiled_model(compiled_archive: Path, archive: Path, server: "TorchServe") -> Iterator[str]:
+    """The name under which that TorchServe has the compiled demo model, too."""
+    name, target = "compiled", archive.with_name("compiled.mar")
+    shutil.copyfile(compiled_archive, target)
+    query = f"url={target.name}&model_name={name}&initial_workers=1&synchronous=true"
+    status, body = server.request("management", f"/models?{query}", b"", timeout=180)
+    try:
+        assert status == 200, body
+        server.wait_until_ready(name)
+        yield name
+    finally:
+        server.request("management", f"/models/{name}", method="DELETE")
+        target.unlink()
+
+
+@pytest.fixture(scope="session")
+def cpp_program() -> Path:
+    """The C++ program of examples/cpp."""
+    tools = shutil.which("cmake") and shutil.which("pkg-config")
+    there = tools and subprocess.run(["pkg-config", "--exists", *CPP_LIBRARIES], check=False).returncode == 0
+    if os.environ.get("REQUIRE_CPP") != "1" and not there:
+        pytest.skip(f"no cmake or no pkg-config here, or not all of {', '.join(CPP_LIBRARIES)}")
+    subprocess.run(["make", "cpp"], cwd=ROOT, check=True)
+    return ROOT / "build" / "cpp" / "detect"

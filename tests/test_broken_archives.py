@@ -4,16 +4,19 @@ The cases are the rows of the README's table "When a model cannot load"; two run
 """
 
 import json
+import platform
 import re
 import struct
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import pytest
+import torch
 
+from handler.model_card import Compiled
 from server import __main__ as commands
 from server.torchserve import ServerError, TorchServe
 from tests.reply_schema import error_of
@@ -58,6 +61,11 @@ def with_config(line: str, instead_of: str = "") -> Callable[[bytes], bytes]:
     return lambda content: f"{line}\n".encode() + content.replace(instead_of.encode() or b"\0", b"")
 
 
+def compiled_for(instructions: list[str], version: str = torch.__version__) -> Callable[[bytes], bytes]:
+    tied = Compiled(str(version), "cpu", "float32", platform.machine(), tuple(instructions))
+    return lambda card: json.dumps(json.loads(card) | {"compiled": asdict(tied)}).encode()
+
+
 def program(text: str) -> Callable[[bytes], bytes]:
     return lambda _: text.encode()
 
@@ -70,6 +78,14 @@ CASES = {
     "cut_library": Broken({LIBRARY: cut}, "libmaskrcnn_ops.so is cut off"),
     "no_library_at_all": Broken({LIBRARY: program("not a library" * 20)}, "invalid ELF header"),
     "other_machine": Broken({LIBRARY: of_another_machine}, "of another processor", "on a machine of this kind"),
+    "compiled_elsewhere": Broken(
+        {"model_card.json": compiled_for(["sse9"])},
+        "for another processor: this one lacks sse9",
+        "on a machine of this kind",
+    ),
+    "compiled_by_another": Broken(
+        {"model_card.json": compiled_for([], "2.9.1")}, "needs PyTorch 2.9, with which it was compiled", "that version"
+    ),
     "old_pytorch": Broken({"handler/__init__.py": OLD_PYTORCH}, "needs PyTorch 2.11 or later, got 2.9.1", "serve it"),
     "no_weights": Broken({"model.pt": None}, "No such file or directory: model.pt"),
     "cut_weights": Broken({"model.pt": cut}, "model.pt is damaged or cut off"),

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -211,37 +210,17 @@ def test_a_flipped_bit_is_noticed(folder: Path, tmp_path: Path) -> None:
         Detector.load(tmp_path)
 
 
-@pytest.fixture
-def registered(compiled_archive: Path, archive: Path, server: TorchServe) -> Iterator[str]:
-    """The name under which the server of the other tests has it, too."""
-    target = archive.with_name("compiled.mar")
-    target.write_bytes(compiled_archive.read_bytes())
-    status, body = server.request(
-        "management",
-        "/models?url=compiled.mar&model_name=compiled&initial_workers=1&synchronous=true",
-        b"",
-        timeout=180,
-    )
-    try:
-        assert status == 200, body
-        yield "compiled"
-    finally:
-        server.request("management", "/models/compiled", method="DELETE")
-        target.unlink()
-
-
-def test_torchserve_serves_it_with_the_same_answers(registered: str, server: TorchServe) -> None:
-    server.wait_until_ready(registered)
+def test_torchserve_serves_it_with_the_same_answers(compiled_model: str, server: TorchServe) -> None:
     for picture in PICTURES[:6]:
         ours, theirs = (
             json.loads(server.request("inference", f"/predictions/{name}", picture.read_bytes())[1])
-            for name in (registered, MODEL)
+            for name in (compiled_model, MODEL)
         )
         assert len(theirs["detections"]) > 0
         assert [each["mask"] for each in ours["detections"]] == [each["mask"] for each in theirs["detections"]]
         for one, other in zip(ours["detections"], theirs["detections"], strict=True):
             assert (one["label"], one["box"]) == (other["label"], pytest.approx(other["box"], abs=1e-3))
-    status, body = server.request("management", f"/models/{registered}?customized=true")
+    status, body = server.request("management", f"/models/{compiled_model}?customized=true")
     assert status == 200
     described = json.loads(body)[0]["customizedMetadata"]
     assert described["compiled"] == json.loads(json.dumps(asdict(tied_to_here())))

@@ -26,23 +26,9 @@ from tests.served import MODEL, PICTURES, ROOT
 
 pytestmark = pytest.mark.slow
 
-PACKAGES = "libjpeg libpng libexif libzip nlohmann_json"
 SIZES = [(64, 48), (320, 240), (31, 500), (640, 427), (1333, 800), (1, 1)]  # width, height
 BOTH_READ = [name for name, case in CASES.items() if case.body().startswith((b"\xff\xd8\xff", b"\x89PNG"))]
 SKIPPED_OVER = ("huge_profile", "huge_text")  # parts of a PNG that Pillow unpacks, and so the server refuses
-
-
-def all_is_there() -> bool:
-    tools = shutil.which("cmake") and shutil.which("pkg-config")
-    return bool(tools) and subprocess.run(["pkg-config", "--exists", *PACKAGES.split()], check=False).returncode == 0
-
-
-@pytest.fixture(scope="session")
-def program() -> Path:
-    if os.environ.get("REQUIRE_CPP") != "1" and not all_is_there():
-        pytest.skip(f"no cmake here, or not all of {PACKAGES}")
-    subprocess.run(["make", "cpp"], cwd=ROOT, check=True)
-    return ROOT / "build" / "cpp" / "detect"
 
 
 @pytest.fixture(scope="module")
@@ -61,14 +47,14 @@ def threads_kept() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def run(program: Path, *arguments: object) -> "subprocess.CompletedProcess[str]":
+def run(cpp_program: Path, *arguments: object) -> "subprocess.CompletedProcess[str]":
     environment = {name: value for name, value in os.environ.items() if name != "THP_MEM_ALLOC_ENABLE"}
-    command = [program, *map(str, arguments)]
+    command = [cpp_program, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
 
-def detected(program: Path, *arguments: object) -> Any:
-    done = run(program, *arguments)
+def detected(cpp_program: Path, *arguments: object) -> Any:
+    done = run(cpp_program, *arguments)
     assert done.returncode == 0, done.stderr
     return parsed(done.stdout.encode())
 
@@ -95,13 +81,16 @@ def numbers(answer: Any, key: str) -> NDArray[np.float64]:
 @pytest.mark.parametrize("threads", [1, 2, 4])
 @pytest.mark.usefixtures("threads_kept")
 def test_a_png_gets_the_answer_of_the_server(
-    program: Path, archive: Path, folder: Path, tmp_path: Path, threads: int
+    cpp_program: Path, archive: Path, folder: Path, tmp_path: Path, threads: int
 ) -> None:
     worker, found = Worker.load(folder, {"detection": {"threads": threads}}, MODEL, "1.0"), 0
     for size in SIZES:
         picture = tmp_path / "picture.png"
         picture.write_bytes(scene(*size))
-        theirs, ours = served(worker, picture.read_bytes()), detected(program, archive, picture, "--threads", threads)
+        theirs, ours = (
+            served(worker, picture.read_bytes()),
+            detected(cpp_program, archive, picture, "--threads", threads),
+        )
         assert without_numbers(ours) == without_numbers(theirs)  # names, labels, order and masks, to the byte
         assert np.allclose(numbers(ours, "box"), numbers(theirs, "box"), rtol=0, atol=1e-3)
         assert np.allclose(numbers(ours, "score"), numbers(theirs, "score"), rtol=0, atol=1e-5)
@@ -111,9 +100,9 @@ def test_a_png_gets_the_answer_of_the_server(
 
 @pytest.mark.parametrize("picture", PICTURES[:3], ids=lambda path: path.name)
 @pytest.mark.usefixtures("threads_kept")
-def test_a_jpeg_gets_the_answer_of_the_server(program: Path, folder: Path, picture: Path) -> None:
+def test_a_jpeg_gets_the_answer_of_the_server(cpp_program: Path, folder: Path, picture: Path) -> None:
     theirs = served(Worker.load(folder, {"detection": {"threads": 2}}, MODEL, "1.0"), picture.read_bytes())
-    ours = detected(program, folder / "model.pt", picture, "--threads", 2)
+    ours = detected(cpp_program, folder / "model.pt", picture, "--threads", 2)
     assert ours["detections"]
     assert [one["label"] for one in ours["detections"]] == [one["label"] for one in theirs["detections"]]
     for one, other in zip(ours["detections"], theirs["detections"], strict=True):
@@ -121,10 +110,10 @@ def test_a_jpeg_gets_the_answer_of_the_server(program: Path, folder: Path, pictu
 
 
 @pytest.mark.parametrize("name", BOTH_READ)
-def test_pixels_are_read_as_the_server_reads_them(program: Path, archive: Path, tmp_path: Path, name: str) -> None:
+def test_pixels_are_read_as_the_server_reads_them(cpp_program: Path, archive: Path, tmp_path: Path, name: str) -> None:
     picture, drawn, case = tmp_path / "picture", tmp_path / "drawn.png", CASES[name]
     picture.write_bytes(case.body())
-    done = run(program, archive, picture, "--score-threshold", 1, "--out", drawn)  # nothing is drawn over it
+    done = run(cpp_program, archive, picture, "--score-threshold", 1, "--out", drawn)  # nothing is drawn over it
     if name in SKIPPED_OVER:
         assert (done.returncode, done.stderr) == (0, "")
         return
@@ -138,10 +127,12 @@ def test_pixels_are_read_as_the_server_reads_them(program: Path, archive: Path, 
     assert differences.max() <= (0 if case.body().startswith(b"\x89PNG") else 1)  # two decoders of JPEG may round
 
 
-def test_masks_and_boxes_are_drawn_and_nothing_else_is_touched(program: Path, archive: Path, tmp_path: Path) -> None:
+def test_masks_and_boxes_are_drawn_and_nothing_else_is_touched(
+    cpp_program: Path, archive: Path, tmp_path: Path
+) -> None:
     picture, drawn = tmp_path / "picture.png", tmp_path / "drawn.png"
     picture.write_bytes(scene(320, 240))
-    found = detected(program, archive, picture, "--score-threshold", 0.5, "--out", drawn)["detections"]
+    found = detected(cpp_program, archive, picture, "--score-threshold", 0.5, "--out", drawn)["detections"]
     changed = (np.array(Image.open(drawn)) != np.array(Image.open(picture).convert("RGB"))).any(2)
     touched = np.zeros_like(changed)
     for one in found:
@@ -153,17 +144,17 @@ def test_masks_and_boxes_are_drawn_and_nothing_else_is_touched(program: Path, ar
     assert not changed[~touched].any()
 
 
-def test_options_choose_what_is_answered(program: Path, archive: Path) -> None:
-    every = detected(program, archive, PICTURES[0])["detections"]
+def test_options_choose_what_is_answered(cpp_program: Path, archive: Path) -> None:
+    every = detected(cpp_program, archive, PICTURES[0])["detections"]
     assert [one for one in every if one["score"] > 0.9] == detected(
-        program, archive, PICTURES[0], "--score-threshold", 0.9
+        cpp_program, archive, PICTURES[0], "--score-threshold", 0.9
     )["detections"]
-    assert detected(program, archive, PICTURES[0], "--max-detections", 2)["detections"] == every[:2]
-    strict = detected(program, archive, PICTURES[0], "--mask-threshold", 0.9, "--max-detections", 1)["detections"]
+    assert detected(cpp_program, archive, PICTURES[0], "--max-detections", 2)["detections"] == every[:2]
+    strict = detected(cpp_program, archive, PICTURES[0], "--mask-threshold", 0.9, "--max-detections", 1)["detections"]
     assert coco.area([strict[0]["mask"]])[0] < coco.area([every[0]["mask"]])[0]
 
 
-def test_what_the_user_must_change_is_one_line(program: Path, archive: Path, folder: Path, tmp_path: Path) -> None:
+def test_what_the_user_must_change_is_one_line(cpp_program: Path, archive: Path, folder: Path, tmp_path: Path) -> None:
     picture = PICTURES[0]
     bare, damaged, alone = tmp_path / "bare", tmp_path / "damaged.mar", tmp_path / "alone"
     bare.mkdir()
@@ -196,27 +187,27 @@ def test_what_the_user_must_change_is_one_line(program: Path, archive: Path, fol
         ((alone / "model.pt", picture), "model.pt is not there"),
         ((bare / "model.pt", picture, "--ops", text), "the op library does not load"),
     ):
-        done = run(program, *arguments)
+        done = run(cpp_program, *arguments)
         assert (done.returncode, done.stdout) == (2, ""), (arguments, done)
         assert done.stderr.startswith("detect: ")
         assert said in done.stderr
         assert done.stderr.count("\n") == 1, done.stderr
     if not torch.cuda.is_available():
-        assert "sees no GPU" in run(program, archive, picture, "--device", "cuda").stderr
+        assert "sees no GPU" in run(cpp_program, archive, picture, "--device", "cuda").stderr
 
 
-def test_a_library_that_lies_elsewhere_is_named(program: Path, folder: Path, tmp_path: Path) -> None:
+def test_a_library_that_lies_elsewhere_is_named(cpp_program: Path, folder: Path, tmp_path: Path) -> None:
     for name in ("model.pt", "model_card.json"):
         shutil.copy(folder / name, tmp_path)
-    answer = detected(program, tmp_path / "model.pt", PICTURES[0], "--ops", folder / "ops/lib/libmaskrcnn_ops.so")
+    answer = detected(cpp_program, tmp_path / "model.pt", PICTURES[0], "--ops", folder / "ops/lib/libmaskrcnn_ops.so")
     assert (answer["model"], answer["version"]) == ("model", "")
-    assert answer["detections"] == detected(program, folder / "model.pt", PICTURES[0])["detections"]
+    assert answer["detections"] == detected(cpp_program, folder / "model.pt", PICTURES[0])["detections"]
 
 
-def test_a_damaged_trace_is_no_crash(program: Path, folder: Path, tmp_path: Path) -> None:
+def test_a_damaged_trace_is_no_crash(cpp_program: Path, folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder, tmp_path / "model")
     (tmp_path / "model" / "model.pt").write_bytes((folder / "model.pt").read_bytes()[:100_000])
-    done = run(program, tmp_path / "model" / "model.pt", PICTURES[0])
+    done = run(cpp_program, tmp_path / "model" / "model.pt", PICTURES[0])
     assert done.returncode == 2
     assert done.stderr.startswith("detect: model.pt does not load: ")
     assert done.stderr.count("\n") == 1

@@ -33,7 +33,7 @@ def command(archive: Path, pictures: Path | str, out: Path, *options: str) -> li
 
 
 def surroundings(archive: Path) -> dict[str, str]:
-    return environment() | {"MASKRCNN_CACHE": str(archive.parent / "cache")}
+    return environment(haproxy=False) | {"MASKRCNN_CACHE": str(archive.parent / "cache")}
 
 
 def run(archive: Path, pictures: Path | str, out: Path, *options: str) -> subprocess.CompletedProcess[str]:

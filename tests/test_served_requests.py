@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from PIL import Image
 
 from server import tokens
 from server.torchserve import TorchServe
+from tests.grpc_calls import called, predictions, protos
 from tests.reply_schema import parsed
 from tests.served import MODEL, PICTURES, ROOT
 
@@ -102,32 +102,6 @@ def send_pixels(server: TorchServe, picture: bytes, options: Options) -> dict[st
 def send_invocations(server: TorchServe, picture: bytes, options: Options) -> dict[str, Any]:
     query, headers = {"model_name": MODEL} | options, {"Content-Type": "image/jpeg"}
     return answered(post(server, "/invocations", params=query, data=picture, headers=headers))
-
-
-@cache
-def protos(name: str) -> tuple[Any, Any]:
-    grpc = pytest.importorskip("grpc")
-    sys.path.insert(0, str(ROOT / "examples"))
-    try:
-        return tuple(grpc.protos_and_services(name))  # type: ignore[return-value]
-    finally:
-        sys.path.remove(str(ROOT / "examples"))
-
-
-def called(server: TorchServe, name: str, service: str, method: str, request: Any) -> Any:
-    import grpc
-
-    metadata = [("protocol", "gRPC"), *((key.lower(), value) for key, value in token(server).items())]
-    options = [("grpc.max_receive_message_length", -1), ("grpc.enable_http_proxy", 0)]
-    with grpc.insecure_channel(f"127.0.0.1:{server.addresses.grpc_inference}", options) as channel:
-        stub = getattr(protos(name)[1], service)(channel)
-        return getattr(stub, method)(request, metadata=metadata, timeout=60)
-
-
-def predictions(server: TorchServe, **fields: bytes) -> dict[str, Any]:
-    request = protos("inference.proto")[0].PredictionsRequest(model_name=MODEL, input=fields)
-    reply = called(server, "inference.proto", "InferenceAPIsServiceStub", "Predictions", request)
-    return dict(parsed(reply.prediction))
 
 
 def model_infer(server: TorchServe, inputs: list[dict[str, Any]], request_id: str = "") -> tuple[str, list[Any]]:

@@ -68,8 +68,7 @@ std::string exif_of(const jpeg_decompress_struct& info) {
 // Four inks to light. They are stored inverted, as Adobe began it and every decoder assumes: what is stored is light.
 torch::Tensor to_rgb(const torch::Tensor& inks) {
   const torch::Tensor light = inks.to(torch::kInt);
-  const torch::Tensor product = light.slice(2, 0, 3) * light.slice(2, 3) + 128;
-  return ((product + product.bitwise_right_shift(8)).bitwise_right_shift(8)).to(torch::kByte);  // rounded / 255
+  return divided_by_255(light.slice(2, 0, 3) * light.slice(2, 3));
 }
 
 }  // namespace

@@ -67,3 +67,8 @@ void check_size(int64_t height, int64_t width) {
   if (std::max(height, width) > kLongestSide)
     throw std::runtime_error("a side of the picture has more than " + std::to_string(kLongestSide) + " pixels");
 }
+
+Tensor divided_by_255(const Tensor& products) {
+  const Tensor sum = products + 128;
+  return (sum + sum.bitwise_right_shift(8)).bitwise_right_shift(8).to(torch::kByte);
+}

@@ -25,3 +25,6 @@ Decoded decode_png(const std::string& bytes);
 
 // Refuses a picture by its header. std::runtime_error: it has no pixels, or too many.
 void check_size(int64_t height, int64_t width);
+
+// Products of two bytes to one, rounded: what is stored of ink or opacity, of 255, times a colour.
+torch::Tensor divided_by_255(const torch::Tensor& products);

@@ -78,8 +78,7 @@ std::string exif_of(Png& png) {
 
 torch::Tensor over_white(const torch::Tensor& rgba) {
   const torch::Tensor colour = rgba.slice(2, 0, 3).to(torch::kInt), opacity = rgba.slice(2, 3).to(torch::kInt);
-  const torch::Tensor sum = colour * opacity + 255 * (255 - opacity) + 128;
-  return ((sum + sum.bitwise_right_shift(8)).bitwise_right_shift(8)).to(torch::kByte);  // rounded / 255
+  return divided_by_255(colour * opacity + 255 * (255 - opacity));
 }
 
 std::vector<png_bytep> rows_of(const torch::Tensor& pixels) {

@@ -18,6 +18,9 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 RAW: dict[str, Any] = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0), "divisor": 1.0}
 FILTERS = ["bilinear", "pillow"]
+# Of values up to 2.6, where float32 steps by 2.4e-7 and torch may fuse what we round twice. The place in the source of
+# a pixel PyTorch 2.13 rounds once, as we do, and 2.15 twice: they differ by up to 3e-5 pixels, by up to 5 a pixel.
+INTERPOLATE = 1e-6 if torch.__version__ < (2, 14) else 1e-4
 
 CASES = {  # height, width -> height, width
     "up": (30, 41, 64, 87),
@@ -74,8 +77,7 @@ def random_cases(count: int) -> list[list[int]]:
 def test_bilinear_matches_interpolate(case: tuple[int, int, int, int], device: torch.device) -> None:
     image = picture(*case[:2])
     resized = resize(image.to(device), *case[2:])
-    # Values reach 2.6, where float32 steps by 2.4e-7; torch may fuse what we round twice.
-    torch.testing.assert_close(resized, interpolated(image, *case[2:]), rtol=0, atol=1e-6)
+    torch.testing.assert_close(resized, interpolated(image, *case[2:]), rtol=0, atol=INTERPOLATE)
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
@@ -90,7 +92,7 @@ def test_random_sizes_match_both_references() -> None:
         image = picture(height, width)
         message = f"{height} x {width} -> {to_height} x {to_width}"
         bilinear, expected = resize(image, to_height, to_width), interpolated(image, to_height, to_width)
-        assert (bilinear - expected).abs().max() <= 1e-6, message
+        assert (bilinear - expected).abs().max() <= INTERPOLATE, message
         exact = resize(image, to_height, to_width, filter="pillow", **RAW).permute(1, 2, 0)
         assert torch.equal(exact, pillow_resized(image, to_height, to_width).float()), message
 

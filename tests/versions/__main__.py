@@ -12,24 +12,20 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from pycocotools import mask as coco
 
 from benchmarks.machine import describe
 from benchmarks.report import Report, Row
+from tests.differences import Differences, largest
 from tests.served import PICTURES, ROOT
 
 ENVIRONMENTS = ROOT / "build" / "pytorch"
 ALSO = ("jsonschema", "numpy", "pillow", "pycocotools", "pytest")  # what the handler and the tests of the ops import
-MOST = {
-    "score": 1e-4,
-    "box": 0.01,
-    "mask": 0.01,
-}  # of 1, in pixels, 1 - IoU: another version's oneDNN may round otherwise
+MOST = Differences(score=1e-4, box=0.01, mask=0.01)  # another version's oneDNN may round otherwise
 
 
 def environment(version: str) -> Path:
@@ -60,21 +56,6 @@ def answers(python: Path, folder: Path) -> list[Any]:
     return replies
 
 
-def largest_differences(found: list[Any], expected: list[Any]) -> dict[str, float]:
-    """Of score, box and mask; infinite where the detections are others."""
-    worst = dict.fromkeys(MOST, 0.0)
-    for ours, theirs in zip(found, expected, strict=True):
-        one, other = ours["detections"], theirs["detections"]
-        if [each["label"] for each in one] != [each["label"] for each in other]:
-            return dict.fromkeys(MOST, float("inf"))
-        for name in ("score", "box"):
-            apart = np.abs(np.array([each[name] for each in one]) - np.array([each[name] for each in other]))
-            worst[name] = max(worst[name], float(apart.max(initial=0)))
-        pairs = ((a["mask"], b["mask"]) for a, b in zip(one, other, strict=True))
-        worst["mask"] = max([worst["mask"], *(1 - float(coco.iou([a], [b], [0])[0, 0]) for a, b in pairs)])
-    return worst
-
-
 def op_tests(python: Path) -> tuple[bool, str]:
     """Whether they pass, and pytest's last line."""
     command = [python, "-m", "pytest", "tests/ops", "-p", "no:cacheprovider"]
@@ -86,10 +67,10 @@ def op_tests(python: Path) -> tuple[bool, str]:
 def row(version: str, folder: Path, expected: list[Any]) -> tuple[bool, Row]:
     """What one version shows."""
     python = environment(version)
-    worst = largest_differences(answers(python, folder), expected)
+    worst = largest(answers(python, folder), expected)
     passed, said = op_tests(python)
-    good = passed and all(worst[name] <= most for name, most in MOST.items())
-    shown = {f"largest difference, {name}": worst[name] for name in MOST}
+    good = passed and worst.within(MOST)
+    shown = {f"largest difference, {name}": value for name, value in asdict(worst).items()}
     return good, {"PyTorch": version, "tests of the ops": said, **shown, "holds": good}
 
 
