@@ -61,15 +61,18 @@ def environment(haproxy: bool) -> dict[str, str]:
 
 
 @contextmanager
-def running(archive: Path, nodes: int, replicas: int, batch: int = 4, haproxy: bool = False) -> Iterator[Nodes]:
+def running(
+    archive: Path, nodes: int, replicas: int, batch: int = 4, haproxy: bool = False, least: int | None = None
+) -> Iterator[Nodes]:
     """Nodes of one CPU each, with so many replicas of one thread each.
 
     Args:
         archive: A ``.mar`` or its folder; the model is called ``demo``.
         nodes: At least as many as replicas.
-        replicas: Neither more nor fewer.
+        replicas: Neither more nor fewer, unless ``least`` says how few.
         batch: Most requests of a batch.
         haproxy: In place of Ray's own proxy; opens ports on all interfaces.
+        least: Replicas to begin with; more come as requests wait.
 
     Raises:
         RuntimeError: It did not start; what it said stands on stderr.
@@ -77,7 +80,7 @@ def running(archive: Path, nodes: int, replicas: int, batch: int = 4, haproxy: b
     with socket.socket() as free:
         free.bind((HOST, 0))
         port = free.getsockname()[1]
-    numbers = map(str, (port, nodes, replicas, batch))
+    numbers = map(str, (port, nodes, replicas, batch, least or replicas))
     command = [sys.executable, "-m", "benchmarks.ray_nodes", str(archive.resolve()), *numbers]
     program = subprocess.Popen(
         command, cwd=ROOT, env=environment(haproxy), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -110,7 +113,7 @@ def main(given: Sequence[str] | None = None) -> None:
     """Start, say so, wait for the end of the input, stop."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ray_nodes", description=__doc__)
     parser.add_argument("archive")
-    for name in ("port", "nodes", "replicas", "batch"):
+    for name in ("port", "nodes", "replicas", "batch", "least"):
         parser.add_argument(name, type=int)
     arguments = parser.parse_args(given)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -128,8 +131,8 @@ def main(given: Sequence[str] | None = None) -> None:
             cluster.add_node(**node)
         ray.init(address=cluster.address, _node_ip_address=HOST, log_to_driver=False)
         serve.start(proxy_location="HeadOnly", http_options={"host": HOST, "port": arguments.port})
-        count = arguments.replicas
-        serve.run(app(Arguments(archive=arguments.archive, least=count, replicas=count, batch=arguments.batch)))
+        names = ("archive", "replicas", "batch", "least")
+        serve.run(app(Arguments(**{name: getattr(arguments, name) for name in names})))
         print("ready", flush=True)
         sys.stdin.read()
         serve.shutdown()

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,13 +40,46 @@ PICTURE = PICTURES[2].read_bytes()
 TEXT = base64.b64encode(PICTURE).decode()
 REPLICAS = 2
 BATCH = 4
+CLIENTS = 6
+
+
+@contextmanager
+def load(nodes: Nodes) -> Iterator[list[Outcome]]:
+    """More clients than one replica has room for, who ask all the while; what they got is there at the end."""
+    target, stop = Target(HOST, nodes.port, "/predictions/demo", {"Content-Type": "image/jpeg"}), threading.Event()
+
+    def ask(_: int) -> list[Outcome]:
+        client, outcomes = Client(target), list[Outcome]()
+        while not stop.is_set():
+            outcomes.append(client.send(PICTURE))
+        client.close()
+        return outcomes
+
+    every = list[Outcome]()
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        runs = pool.map(ask, range(CLIENTS))
+        try:
+            yield every
+        finally:
+            stop.set()
+        every += [outcome for run in runs for outcome in run]
+
+
+def wait_for_replicas(nodes: Nodes, without: int | None = None, seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while len(found := nodes.replicas()) < REPLICAS or without in found:
+        assert time.monotonic() < end, f"replicas: {found}"
+        time.sleep(0.2)
 
 
 @pytest.fixture(scope="module")
 def nodes(archive: Path) -> Iterator[Nodes]:
     with pytest.MonkeyPatch.context() as changed:
         changed.setenv("MASKRCNN_CACHE", str(archive.parent / "cache"))
-        with running(archive, nodes=REPLICAS, replicas=REPLICAS, batch=BATCH) as started:
+        with running(archive, nodes=REPLICAS, replicas=REPLICAS, batch=BATCH, least=1) as started:
+            assert len(started.replicas()) == 1
+            with load(started):
+                wait_for_replicas(started)
             yield started
 
 
@@ -264,39 +297,18 @@ def refusal(port: int) -> str:
 
 def test_a_killed_replica_loses_nothing_but_what_was_in_flight(nodes: Nodes) -> None:
     """Requests go on all the while; only those that were there when it was killed may be lost, and it is replaced."""
-    expected, before, stop = asked(nodes), nodes.replicas(), threading.Event()
-    target = Target(HOST, nodes.port, "/predictions/demo", {"Content-Type": "image/jpeg"})
-
-    def ask(_: int) -> list[Outcome]:
-        client, outcomes = Client(target), list[Outcome]()
-        while not stop.is_set():
-            outcomes.append(client.send(PICTURE))
-        client.close()
-        return outcomes
-
-    with ThreadPoolExecutor(6) as pool:
-        runs = pool.map(ask, range(6))
+    expected, before = asked(nodes), nodes.replicas()
+    with load(nodes) as outcomes:
         time.sleep(1)
         victim = next(iter(before))
         os.kill(victim, signal.SIGKILL)
         killed = time.monotonic()
-        try:
-            wait_for_replicas(nodes, victim)
-        finally:
-            stop.set()
-        outcomes = [outcome for run in runs for outcome in run]
+        wait_for_replicas(nodes, victim)
     lost = [each for each in outcomes if each.status != 200]
     assert any(each.sent > killed for each in outcomes)
     assert [each for each in lost if not each.sent <= killed <= each.ended] == []
     assert len(lost) <= 2 * BATCH
     assert asked(nodes) == expected
-
-
-def wait_for_replicas(nodes: Nodes, without: int, seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while len(found := nodes.replicas()) < REPLICAS or without in found:
-        assert time.monotonic() < end, f"replicas: {found}"
-        time.sleep(0.2)
 
 
 def test_the_replicas_take_turns(nodes: Nodes) -> None:
