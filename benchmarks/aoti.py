@@ -56,12 +56,13 @@ def save(given: Network, folder: Path, dtype: Dtype, runtime: Runtime) -> Path:
 
 
 def made(given: Network, folders: Mapping[str, Path], threads: int) -> Iterator[tuple[dict[str, Any], Worker]]:
-    """What is done once, a row and the worker for each way."""
-    for name, (dtype, runtime) in WAYS.items():
+    """What is done once, a row and the worker for each way, in its folder."""
+    for name, folder in folders.items():
+        dtype, runtime = WAYS[name]
         begin = perf_counter()
-        path = save(given, folders[name], dtype, runtime)
+        path = save(given, folder, dtype, runtime)
         saved = perf_counter()
-        served = worker(folders[name], dtype, None, threads)
+        served = worker(folder, dtype, None, threads)
         row = {
             "way": name,
             "s to trace or compile": saved - begin,
@@ -88,20 +89,20 @@ def timed(workers: Mapping[str, Worker], body: bytes, rounds: int) -> list[dict[
     ]
 
 
-def measure(threads: int, rounds: int, tiny: bool) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+def measure(ways: Sequence[str], threads: int, rounds: int, tiny: bool) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """Part after part."""
     body = jpeg(96, 128, SEED) if tiny else jpeg(800, 1088, SEED)
     given = network(TINY, 96, 160) if tiny else network(R50, 800, 1333)
     canvas, sizes = placed(given, body, torch.float32)
     for wanted in WANTED:
         with tempfile.TemporaryDirectory() as scratch:
-            folders = {name: Path(scratch, str(number)) for number, name in enumerate(WAYS)}
+            folders = {name: Path(scratch, str(number)) for number, name in enumerate(ways)}
             for folder in folders.values():
                 folder.mkdir()
             rows, workers = zip(*made(keeping(given, canvas, sizes, wanted), folders, threads), strict=True)
             if wanted == WANTED[0]:
                 yield "once", list(rows)
-            served = dict(zip(WAYS, workers, strict=True))
+            served = dict(zip(ways, workers, strict=True))
             yield f"picture to reply, about {wanted} detections", timed(served, body, rounds)
 
 
@@ -119,6 +120,7 @@ def parse_arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.aoti", description=__doc__)
     parser.add_argument("--rounds", type=int, default=7, help="timed rounds (default: 7)")
     parser.add_argument("--threads", type=int, default=Settings().thread_count(), help="default: one a core")
+    parser.add_argument("--float32", action="store_true", help="without bfloat16")
     parser.add_argument("--tiny", action="store_true", help="a small network and a small picture")
     parser.add_argument("--out", type=Path, help="also write the figures as JSON, and as Markdown beside it")
     return parser.parse_args(given)
@@ -131,7 +133,8 @@ def main(given: Sequence[str] | None = None) -> None:
     torch.set_num_threads(arguments.threads)
     report = Report("model.pt2 beside the trace", describe(), {"rounds": arguments.rounds})
     print(as_line(report.machine), flush=True)
-    for title, rows in measure(arguments.threads, arguments.rounds, arguments.tiny):
+    ways = [name for name, (dtype, _) in WAYS.items() if dtype == "float32" or not arguments.float32]
+    for title, rows in measure(ways, arguments.threads, arguments.rounds, arguments.tiny):
         print(f"\n{title}\n\n{table(rows)}", flush=True)
         if title != "once":
             report.notes.append(f"{title}: {verdict(rows)}")

@@ -81,8 +81,8 @@ def refuse_another(out: Path, archive: Path, options: list[str]) -> None:
     Raises:
         ValueError: The folder has those of another.
     """
-    trace = archive / "model.pt" if archive.is_dir() else archive
-    with trace.open("rb") as file:
+    model = next(archive.glob("model.pt*"), archive / "model.pt") if archive.is_dir() else archive
+    with model.open("rb") as file:
         asked = {"archive": hashlib.file_digest(file, "sha256").hexdigest(), "options": sorted(options)}
     (out / PARTS).mkdir(parents=True, exist_ok=True)
     if not (known := out / "asked.json").exists():

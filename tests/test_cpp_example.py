@@ -165,6 +165,10 @@ def test_what_the_user_must_change_is_one_line(cpp_program: Path, archive: Path,
     damaged.write_bytes(b"no zip at all")
     half = tmp_path / "half.mar"
     half.write_bytes(archive.read_bytes()[: 1 << 20])
+    compiled, package = tmp_path / "compiled.mar", tmp_path / "model.pt2"
+    package.write_bytes(b"a package")
+    with zipfile.ZipFile(compiled, "w") as packed:
+        packed.write(package, package.name)
     text = tmp_path / "text.so"
     text.write_text("no library")
     for arguments, said in (
@@ -183,6 +187,8 @@ def test_what_the_user_must_change_is_one_line(cpp_program: Path, archive: Path,
         ((tmp_path / "gone.mar", picture), "gone.mar is not there"),
         ((damaged, picture), "is no .mar"),
         ((half, picture), "is no .mar"),
+        ((compiled, picture), "compiled.mar holds a model.pt2, which only the server runs"),
+        ((package, picture), "export without --runtime aoti"),
         ((bare / "model.pt", picture), "lacks libmaskrcnn_ops.so"),
         ((alone / "model.pt", picture), "model.pt is not there"),
         ((bare / "model.pt", picture, "--ops", text), "the op library does not load"),

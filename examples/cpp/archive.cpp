@@ -14,7 +14,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-const std::string kManifest = "MAR-INF/MANIFEST.json", kTrace = "model.pt", kCard = "model_card.json";
+const std::string kManifest = "MAR-INF/MANIFEST.json", kTrace = "model.pt", kPackage = "model.pt2", kCard = "model_card.json";
 const std::string kOps = "ops/lib/libmaskrcnn_ops.so", kCudaOps = "ops/lib/libmaskrcnn_ops_cuda.so";
 
 using Zip = std::unique_ptr<zip_t, decltype(&zip_discard)>;
@@ -41,8 +41,13 @@ bool unpack(zip_t* zip, const fs::path& archive, const std::string& name, const 
   return true;
 }
 
+void refuse_package(const fs::path& model) {
+  throw UserError(model.string() + " holds a " + kPackage + ", which only the server runs: export without --runtime aoti");
+}
+
 void unpack_model(const fs::path& archive, const fs::path& folder) {
   const Zip zip = open_zip(archive);
+  if (zip_name_locate(zip.get(), kPackage.c_str(), 0) >= 0) refuse_package(archive);
   for (const auto& name : {kManifest, kTrace, kCard, kOps, kCudaOps}) unpack(zip.get(), archive, name, folder);
 }
 
@@ -74,6 +79,7 @@ TemporaryFolder::~TemporaryFolder() {
 ModelFiles find_model(const fs::path& model, const std::optional<fs::path>& ops, const fs::path& scratch) {
   if (!fs::is_regular_file(model)) throw UserError(model.string() + " is not there: make it with `make mar`");
   const bool packed = model.extension() == ".mar";
+  if (model.filename() == kPackage) refuse_package(model);
   const fs::path folder = packed ? scratch : fs::absolute(model).parent_path();
   if (packed) unpack_model(model, folder);
   ModelFiles files{packed ? folder / kTrace : model, folder / kCard, ops.value_or(folder / kOps), folder / kCudaOps,

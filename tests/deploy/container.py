@@ -19,6 +19,8 @@ from tests.deploy.dockerfile import Image, place
 
 SYSTEM = ("usr", "etc", "sys", "dev")
 LINKED = ("bin", "sbin", "lib", "lib64")  # of which Debian makes links into /usr
+# Of what puts the container together: what leads the tests may lead nowhere in it.
+ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
 WITHOUT_RIGHTS = ("--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all", "--no-new-privs", "--clear-groups")
 
 
@@ -57,7 +59,7 @@ class Container:
         script = "\n".join(["set -eu", *_mounts(image, root, mounts, tmp), f"exec chroot {root} {self._inside()}"])
         command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", script]
         with self.log.open("wb") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            self._process = subprocess.Popen(command, env=ENVIRONMENT, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         end = time.monotonic() + 60
         while self.is_running() and not self._is_inside() and time.monotonic() < end:
             time.sleep(0.05)
@@ -87,7 +89,7 @@ class Container:
         """Run a command inside, as an exec probe or a hook is run."""
         enter = ["nsenter", f"--target={self.process.pid}", "--mount", "--pid", "--root"]
         command = [*enter, "sh", "-c", f"exec {self._inside(*arguments)}"]
-        return subprocess.run(command, cwd="/", capture_output=True, text=True, timeout=200)
+        return subprocess.run(command, cwd="/", env=ENVIRONMENT, capture_output=True, text=True, timeout=200)
 
     def is_running(self) -> bool:
         """Whether process 1 lives."""
@@ -102,7 +104,7 @@ class Container:
     def kill(self) -> None:
         """End whatever still runs in it."""
         if self.is_running():
-            self._process.kill()  # --kill-child
+            self.process.kill()  # with it all others; --kill-child means nothing once a process is another user's
             self._process.wait()
 
 
