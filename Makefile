@@ -59,8 +59,8 @@ setup: $(INSTALLED) ## Make .venv with everything needed (TORCH_INDEX=URL: anoth
 LOCKED      := -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all:
 
 $(INSTALLED): requirements.txt $(LOCK) requirements-java.lock server/java.py
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
-	  || { echo "error: $(PYTHON) must be Python 3.11, 3.12 or 3.13; choose one with PYTHON=python3.12"; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' \
+	  || { echo "error: $(PYTHON) must be Python 3.11 to 3.14; choose one with PYTHON=python3.12"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	@echo "fetching PyTorch, TorchServe and what else is needed into $(VENV): a few minutes, without another word"
 	$(PY) $(LOCKED) -r $(LOCK)

@@ -26,7 +26,7 @@ SYSTEMS = [
     {"sys_platform": "linux", "platform_system": "Linux", "platform_machine": machine, "python_version": python}
     | {"python_full_version": f"{python}.0", "implementation_name": "cpython", "os_name": "posix"}
     for machine in ("x86_64", "aarch64")
-    for python in ("3.11", "3.12", "3.13")
+    for python in ("3.11", "3.12", "3.13", "3.14")
 ]
 LINE = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)(?:\[[a-z,]+\])?==(?P<version>[^\s;]+)\s*(?:;(?P<marker>[^\\]+))?")
 

@@ -80,7 +80,10 @@ def said_by_index(component: Component, index: str = INDEX) -> list[str] | None:
     try:
         with urlopen(Request(address, headers={"Accept": "application/json"}), timeout=SECONDS) as answer:
             known = json.load(answer).get("vulnerabilities")
-    except (HTTPError, URLError, TimeoutError, ValueError):
+    except HTTPError as error:
+        error.close()
+        return None
+    except (URLError, TimeoutError, ValueError):
         return None
     return None if known is None else [_number(each) for each in known if not each.get("withdrawn")]
 

@@ -117,7 +117,8 @@ def test_a_tmp_that_runs_nothing_is_told(folder: Path, archive: Path) -> None:
         ready = running.run(*PROBES["readinessProbe"])
         assert ready.returncode == 2
         assert "noexec" in ready.stderr
-        with pytest.raises(HTTPError, match="503"):
+        with pytest.raises(HTTPError, match="503") as refused:
             running.predict(PICTURES[0].read_bytes())
+        refused.value.close()
     finally:
         running.kill()

@@ -53,7 +53,8 @@ class Proxy:
             with urllib.request.urlopen(request, context=trusted, timeout=60) as answer:
                 return answer.status, answer.read(), dict(answer.headers)
         except urllib.error.HTTPError as error:
-            return error.code, error.read(), dict(error.headers)
+            with error:
+                return error.code, error.read(), dict(error.headers)
 
     def error(
         self, path: str, body: bytes | None = None, headers: dict[str, str] = LOGIN, method: str | None = None
