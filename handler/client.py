@@ -52,7 +52,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asker = _asker(options)
     try:
         answered = [_show(outcome, options.json) for outcome in _outcomes(asker, options)]
-        sys.stdout.flush()
     except UnreachableError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -169,7 +168,7 @@ def _show(outcome: Outcome, as_json: bool) -> bool:
     """Print one outcome; false if the picture was not answered as asked."""
     path, reply = outcome.path, outcome.reply
     if outcome.refusal is not None:
-        _say(f"error: {path}: {outcome.refusal}")
+        print(f"error: {path}: {outcome.refusal}", file=sys.stderr)
     if as_json:
         line = {"error": outcome.refusal} if reply is None else reply
         print(json.dumps({"file": str(path)} | line, separators=(",", ":")))
@@ -177,15 +176,11 @@ def _show(outcome: Outcome, as_json: bool) -> bool:
         size, count = reply["image"], len(reply["detections"])
         print(f"{path}: {size['width']} x {size['height']}, {count} detection{'s' if count != 1 else ''}")
         print(table(reply["detections"]))
-    if outcome.drawing:
-        _say(f"drawn: {outcome.drawing}")
-    return outcome.refusal is None
-
-
-def _say(text: str) -> None:
-    """A line on stderr, after what was printed before it where both go to one file or pipe."""
+    # Whoever reads a pipe has each answer when it is there, and before what stderr says next where both are one file.
     sys.stdout.flush()
-    print(text, file=sys.stderr)
+    if outcome.drawing:
+        print(f"drawn: {outcome.drawing}", file=sys.stderr)
+    return outcome.refusal is None
 
 
 if __name__ == "__main__":
