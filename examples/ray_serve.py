@@ -53,6 +53,7 @@ class Detect:
 def app(given: Arguments) -> serve.Application:
     """What ``serve run`` starts."""
     scaling = {"min_replicas": given.least, "max_replicas": given.replicas, "target_ongoing_requests": given.batch}
+    scaling["upscale_delay_s"] = 5  # of more requests than that; Ray's own 30 s are for those that load for longer
     share = {"num_cpus": given.threads, "num_gpus": given.gpus}
     made = Detect.options(autoscaling_config=scaling, ray_actor_options=share, max_ongoing_requests=2 * given.batch)
     return made.bind(str(given.archive.resolve()), given.name or given.archive.stem, given.threads, given.batch)

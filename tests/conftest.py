@@ -112,6 +112,15 @@ def compiled_model(compiled_archive: Path, archive: Path, server: "TorchServe") 
 
 
 @pytest.fixture(scope="session")
+def tracked() -> list[str]:
+    """The files that git has, those that wait to be added among them."""
+    if shutil.which("git") is None or not (ROOT / ".git").exists():
+        pytest.skip("no git here, or no checkout of it")
+    listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    return subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True).stdout.rstrip("\0").split("\0")
+
+
+@pytest.fixture(scope="session")
 def cpp_program() -> Path:
     """The C++ program of examples/cpp."""
     tools = shutil.which("cmake") and shutil.which("pkg-config")

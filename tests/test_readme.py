@@ -33,20 +33,9 @@ def shape_of(value: object) -> object:
     return [shape_of(value[0])] if isinstance(value, list) and value and isinstance(value[0], dict) else None
 
 
-def ports_in_a_row() -> Addresses:
-    """Free ports, as far apart as the default ones are."""
-    for _ in range(100):
-        addresses = Addresses.from_port(Addresses.free().inference)
-        if not addresses.taken():
-            return addresses
-    raise RuntimeError("no five free ports")
-
-
 @pytest.fixture
-def checkout(tmp_path: Path) -> Path:
+def checkout(tmp_path: Path, tracked: list[str]) -> Path:
     """What git would clone, what was built of it, and the user's own checkpoint."""
-    listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    tracked = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
     built = [str(path.relative_to(ROOT)) for folder in ("build/ops", "ops/lib") for path in (ROOT / folder).rglob("*")]
     for name in [*tracked, *built]:
         if (ROOT / name).is_file():
@@ -67,7 +56,7 @@ def temporary() -> Iterator[str]:
 
 @pytest.mark.slow
 def test_the_commands_work_in_order(checkout: Path, temporary: str) -> None:
-    addresses = ports_in_a_row()
+    addresses = Addresses.free()
     config = checkout / "config.properties"
     config.write_text(addresses.write_into(config.read_text()))
     script = "\n".join(["set -euo pipefail", *blocks("bash")])

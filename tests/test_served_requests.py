@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -361,6 +362,7 @@ def run(server: TorchServe, *command: str | Path) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="no curl here")
 def test_the_curl_commands(server: TorchServe) -> None:
     lines = [parsed(line.encode()) for line in run(server, ROOT / "examples" / "curl.sh")]
     file, body, form, of_json, v1, v2, invocations = lines
