@@ -7,7 +7,6 @@ import argparse
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,8 @@ from pathlib import Path
 from threading import Timer
 
 import psutil
+
+from server.addresses import Addresses
 
 ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
@@ -77,9 +78,7 @@ def running(
     Raises:
         RuntimeError: It did not start; what it said stands on stderr.
     """
-    with socket.socket() as free:
-        free.bind((HOST, 0))
-        port = free.getsockname()[1]
+    port = Addresses.free().inference
     numbers = map(str, (port, nodes, replicas, batch, least or replicas))
     command = [sys.executable, "-m", "benchmarks.ray_nodes", str(archive.resolve()), *numbers]
     program = subprocess.Popen(

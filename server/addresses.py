@@ -1,8 +1,8 @@
 """Where one TorchServe listens, as its config.properties says it."""
 
+import random
 import re
 import socket
-from contextlib import ExitStack
 from dataclasses import dataclass
 from urllib.request import ProxyHandler, build_opener
 
@@ -13,6 +13,9 @@ _SETTINGS = (
     *("grpc_inference_port", "grpc_management_port"),
 )
 LOWEST, HIGHEST = 2034, 65533  # of the inference API: gRPC listens 1010 below it, the metrics two above
+# What may be chosen here: below the ports that Linux gives to outgoing connections, or one of these could take a port
+# between the choice and the server's start.
+_CHOICE = range(12_000, 32_000)
 # Never through a proxy that the environment names: it would look for 127.0.0.1 on its own machine.
 open_url = build_opener(ProxyHandler({})).open
 
@@ -41,12 +44,15 @@ class Addresses:
 
     @classmethod
     def free(cls) -> "Addresses":
-        """Five ports that nothing listens on at the moment."""
-        with ExitStack() as open_sockets:
-            sockets = [open_sockets.enter_context(socket.socket()) for _ in range(5)]
-            for each in sockets:
-                each.bind((HOST, 0))
-            return cls(*(each.getsockname()[1] for each in sockets))
+        """The default ports, moved by chance to where all five are free.
+
+        Raises:
+            RuntimeError: There was no such place among a hundred.
+        """
+        for port in random.sample(_CHOICE, 100):
+            if not (found := cls.from_port(port)).taken():
+                return found
+        raise RuntimeError(f"no five free ports found between {_CHOICE.start} and {_CHOICE.stop}")
 
     @classmethod
     def in_properties(cls, properties: str) -> "Addresses":
@@ -79,9 +85,9 @@ class Addresses:
         return f"http://{HOST}:{self.metrics}"
 
     def taken(self) -> list[int]:
-        """The ports that something already listens on."""
+        """The ports that a server could not have: something listens there, or a connection goes out from there."""
         ports = (self.inference, self.management, self.metrics, self.grpc_inference, self.grpc_management)
-        return [port for port in ports if _is_open(port)]
+        return [port for port in ports if _is_taken(port)]
 
     def write_into(self, properties: str) -> str:
         """The text of a config.properties with these ports instead of its own.
@@ -100,7 +106,12 @@ class Addresses:
         return properties
 
 
-def _is_open(port: int) -> bool:
+def _is_taken(port: int) -> bool:
     with socket.socket() as probe:
-        probe.settimeout(1)
-        return probe.connect_ex((HOST, port)) == 0
+        # As Java does it: what is left of a former server's connections is no obstacle.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return True
+    return False

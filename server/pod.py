@@ -71,9 +71,8 @@ class Pod:
 
     def server(self) -> TorchServe:
         """The TorchServe that runs here: asked by its ports alone, for nothing else can listen on them."""
-        return TorchServe(
-            self.home, self.temporary, 1, 0.0, "", Addresses.in_properties(self.config.read_text(encoding="utf-8"))
-        )
+        addresses = Addresses.in_properties(self.config.read_text(encoding="utf-8"))
+        return TorchServe(self.home, self.temporary, 1, "", addresses)
 
     def command(self, java: Path) -> list[str]:
         """The command that ``torchserve --start --ncs`` leaves behind it, to become instead of to start.

@@ -25,6 +25,7 @@ from server.java import java_home
 STATE_FILE = "server.json"
 LOG_FILE = "torchserve.log"
 LOG_CONFIG = Path(__file__).with_name("log4j2.xml")
+PROGRAMS = Path(__file__).with_name("bin")
 LONGEST_FOLDER = 65  # bytes: "/torchserve-12345678/.ts.sock.12345" comes on top
 # The smallest picture there is: a real prediction that costs next to nothing.
 ONE_PIXEL_PNG = bytes.fromhex(
@@ -45,7 +46,6 @@ class TorchServe:
         home: Folder it runs in: key file, logs, the configuration it was given.
         temporary: Its TMPDIR, short because of the sockets in it: extracted models, pid file.
         pid: The Java process.
-        started: When that process was created, so that a recycled pid is not taken for it.
         fingerprint: Of the configuration and the archives; another one means that a restart is due.
         addresses: Where it listens.
     """
@@ -53,7 +53,6 @@ class TorchServe:
     home: Path
     temporary: Path
     pid: int
-    started: float
     fingerprint: str
     addresses: Addresses
 
@@ -83,9 +82,10 @@ class TorchServe:
     def is_running(self) -> bool:
         """Whether the very process that was started is alive."""
         try:
-            process = psutil.Process(self.pid)
-            return process.create_time() == self.started and process.status() != psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
+            # A recycled pid has no such word. When a process was created is no mark of it: Linux moves that by a second
+            # each time the clock has been set by one in all.
+            return f"-Djava.io.tmpdir={self.temporary}" in psutil.Process(self.pid).cmdline()
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
             return False
 
     def models(self) -> list[str]:
@@ -160,11 +160,18 @@ class TorchServe:
         begin = time.monotonic()
         while not self.is_ready(model, version):
             if not self.is_running():
-                raise ServerError(f"TorchServe ended while it loaded {model}; see {self.home / LOG_FILE}")
+                raise ServerError(f"TorchServe ended while it loaded {model}; {self._last_words()}")
             if time.monotonic() - begin > timeout:
                 raise ServerError(f"{model} was not ready within {timeout:.0f} s; see {self.home / LOG_FILE}")
             time.sleep(0.2)
         return time.monotonic() - begin
+
+    def _last_words(self, most: int = 10) -> str:
+        """The end of its log, without Java's stack traces."""
+        log = self.home / LOG_FILE
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        said = [line for line in lines if not re.match(r"\s+at |\s*$", line)]
+        return "\n".join([f"the last lines of {log}:", *said[-most:]])
 
     def predict(self, model: str, picture: bytes, headers: dict[str, str] | None = None) -> tuple[int, bytes]:
         """Send one picture; the answer's status and body, whatever they are."""
@@ -201,7 +208,8 @@ class TorchServe:
             with open_url(request, timeout=timeout) as answer:
                 return answer.status, answer.read()
         except HTTPError as error:
-            return error.code, error.read()
+            with error:
+                return error.code, error.read()
 
     def metrics(self) -> str:
         """What a Prometheus scrape gets."""
@@ -288,14 +296,7 @@ def start(home: Path, archives: dict[str, Path], config: Path, addresses: Addres
     except Exception:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    server = TorchServe(
-        home,
-        temporary,
-        pid,
-        psutil.Process(pid).create_time(),
-        fingerprint_of(config, archives, addresses),
-        addresses,
-    )
+    server = TorchServe(home, temporary, pid, fingerprint_of(config, archives, addresses), addresses)
     server.save()
     return server
 
@@ -329,7 +330,7 @@ def _folder_for_sockets() -> str:
 
 
 def environment(temporary: Path) -> dict[str, str]:
-    """What TorchServe is started with: this process's environment, its Java and its temporary folder.
+    """What TorchServe is started with: this process's environment, its Java, its programs and its temporary folder.
 
     Args:
         temporary: Takes the unpacked models, so it must not be mounted ``noexec``.
@@ -338,6 +339,8 @@ def environment(temporary: Path) -> dict[str, str]:
         FileNotFoundError: There is no Java.
     """
     changed = os.environ | {"JAVA_HOME": str(java_home()), "TEMP": str(temporary), "TMPDIR": str(temporary)}
+    # Last, so that the machine's own is taken where it has one.
+    changed["PATH"] = os.pathsep.join([os.environ.get("PATH", os.defpath), str(PROGRAMS)])
     # What stands on it would be imported instead of what the archive carries.
     changed.pop("PYTHONPATH", None)
     # gRPC then speaks the Open Inference Protocol besides TorchServe's own; no setting of config.properties does that.

@@ -49,6 +49,33 @@ def test_a_taken_port_is_seen() -> None:
         assert addresses.taken() == [addresses.metrics]
 
 
+def test_a_port_that_a_connection_goes_out_from_is_taken_even_after_its_end() -> None:
+    addresses = Addresses.free()
+    with socket.create_server(("127.0.0.1", 0)) as listening, socket.socket() as outgoing:
+        outgoing.bind(("127.0.0.1", addresses.grpc_inference))
+        outgoing.connect(listening.getsockname())
+        accepted, _ = listening.accept()
+        assert addresses.taken() == [addresses.grpc_inference]
+    assert addresses.taken() == [addresses.grpc_inference]  # which waits for a minute, as whoever closes first does
+    accepted.close()
+
+
+def test_what_is_left_of_a_servers_connections_is_no_obstacle() -> None:
+    addresses = Addresses.free()
+    with socket.create_server(("127.0.0.1", addresses.inference)) as listening:
+        client = socket.create_connection(listening.getsockname())
+        accepted, _ = listening.accept()
+        accepted.close()
+    client.close()
+    assert addresses.taken() == []
+
+
+def test_no_free_port_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Addresses, "taken", lambda _: [1])
+    with pytest.raises(RuntimeError, match="no five free ports found between 12000 and 32000"):
+        Addresses.free()
+
+
 def test_no_proxy_is_asked_for_this_machine() -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler) as listening:
         Thread(target=listening.serve_forever).start()

@@ -1,11 +1,9 @@
 """What `python -m server` does before it starts, and what it says where something of the user's does not fit."""
 
-import os
 import socket
 import sys
 from pathlib import Path
 
-import psutil
 import pytest
 
 from server import __main__ as commands
@@ -20,7 +18,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Addresses]:
 
     def start(_home: Path, _archives: dict[str, Path], _config: Path, addresses: Addresses) -> TorchServe:
         seen.append(addresses)
-        return TorchServe(Path(), Path(), 0, 0.0, "", addresses)
+        return TorchServe(Path(), Path(), 0, "", addresses)
 
     monkeypatch.setattr(commands, "start", start)
     monkeypatch.setattr(TorchServe, "wait_until_ready", lambda *_: 0.1)
@@ -30,8 +28,9 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Addresses]:
 @pytest.fixture
 def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TorchServe:
     """What passes for the running server of this checkout, on ports of its own."""
-    server = TorchServe(tmp_path, tmp_path, os.getpid(), psutil.Process().create_time(), "old", Addresses.free())
+    server = TorchServe(tmp_path, tmp_path, 0, "old", Addresses.free())
     server.save()
+    monkeypatch.setattr(TorchServe, "is_running", lambda _: True)
     monkeypatch.setattr(commands, "HOME", tmp_path)
     monkeypatch.setattr(commands, "ROOT", tmp_path)
     return server

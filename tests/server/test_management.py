@@ -29,7 +29,7 @@ class Stumbling(TorchServe):
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stumbling:
     monkeypatch.setattr("server.management.time.sleep", lambda _: None)
-    return Stumbling(tmp_path, tmp_path, 0, 0.0, "", Addresses())
+    return Stumbling(tmp_path, tmp_path, 0, "", Addresses())
 
 
 def test_a_server_that_stumbles_over_its_workers_is_asked_again(server: Stumbling) -> None:

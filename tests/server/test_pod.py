@@ -110,7 +110,7 @@ class Busy(TorchServe):
 
 def test_a_busy_server_stays_ready(tmp_path: Path) -> None:
     """Else all pods of a service would leave it at once, just when it is asked most."""
-    assert Busy(tmp_path, tmp_path, 1, 0.0, "", Addresses()).has_loaded(MODEL)
+    assert Busy(tmp_path, tmp_path, 1, "", Addresses()).has_loaded(MODEL)
 
 
 def test_what_waits_and_what_is_computed_is_answered_before_the_end(server: TorchServe, archive: Path) -> None:

@@ -64,7 +64,7 @@ def running(server: ThreadingHTTPServer, recorded: Recorded) -> Iterator[Recorde
 def torchserve_at(home: Path, port: int) -> TorchServe:
     (home / "config.properties").write_text("max_request_size=1000\n")
     write_keys(home, "secret", minutes_left=30)
-    return TorchServe(home, home, 0, 0.0, "", Addresses(inference=port))
+    return TorchServe(home, home, 0, "", Addresses(inference=port))
 
 
 @pytest.fixture
@@ -260,7 +260,7 @@ def test_with_tokens_off_the_server_itself_is_opened(
             opened.append(url)
 
     monkeypatch.setattr(webbrowser, "get", Window)
-    server = TorchServe(tmp_path, tmp_path, 0, 0.0, "", Addresses(inference=2100))
+    server = TorchServe(tmp_path, tmp_path, 0, "", Addresses(inference=2100))
     serve(server, "demo", port=0, browser=True)
     assert opened == ["http://127.0.0.1:2100/predictions/demo"]
     serve(server, "demo", port=0, browser=False)
