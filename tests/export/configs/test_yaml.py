@@ -1,7 +1,7 @@
 """Reading a framework's YAML file: its bases, its literals, and what is not run."""
 
 from pathlib import Path
-from time import perf_counter
+from time import process_time
 
 import pytest
 
@@ -140,17 +140,17 @@ def merges(opening: str) -> str:
     ids=["merges", "a merge of itself", "list", "aliases"],
 )
 def test_what_is_too_large_is_refused_before_it_is_built(text: str, tmp_path: Path) -> None:
-    path, start = written(tmp_path, mine=text), perf_counter()
+    path, start = written(tmp_path, mine=text), process_time()
     with pytest.raises(ExportError, match="more than 10000 values"):
         read_yaml(path)
-    assert perf_counter() - start < 5  # unchecked: a minute, or for ever
+    assert process_time() - start < 5  # unchecked: a minute, or for ever
 
 
 def test_a_number_of_the_base_60_is_refused_before_it_is_read(tmp_path: Path) -> None:
-    path, start = written(tmp_path, mine="A: " + "1:" * 200_000 + "1"), perf_counter()
+    path, start = written(tmp_path, mine="A: " + "1:" * 200_000 + "1"), process_time()
     with pytest.raises(ExportError, match=r"more than 10000 characters\n.*line 1"):
         read_yaml(path)
-    assert perf_counter() - start < 5
+    assert process_time() - start < 5
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"A: " + b"[" * 100_000, b"#" * (2 << 20)])
