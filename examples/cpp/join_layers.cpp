@@ -61,8 +61,9 @@ bool is_product(Node* node) {
   return is(node, "aten::linear") && jit::toIValue(node->input(1)) && jit::toIValue(node->input(2));
 }
 
-std::vector<Value*> activation(jit::Graph& graph, const Joined& joined) {
-  return {graph.insertConstant(joined.relu ? "relu" : "none"), no_numbers(graph), graph.insertConstant(IValue())};
+void add_activation(std::vector<Value*>& inputs, jit::Graph& graph, const Joined& joined) {
+  inputs.insert(inputs.end(), {graph.insertConstant(joined.relu ? "relu" : "none"), no_numbers(graph),
+                               graph.insertConstant(IValue())});
 }
 
 std::vector<Value*> convolution_inputs(jit::Graph& graph, Node* layer, const Joined& joined) {
@@ -77,15 +78,13 @@ std::vector<Value*> convolution_inputs(jit::Graph& graph, Node* layer, const Joi
     inputs.insert(inputs.end(), {no_numbers(graph), graph.insertConstant(IValue())});
     return inputs;
   }
-  const auto rest = activation(graph, joined);
-  inputs.insert(inputs.end(), rest.begin(), rest.end());
+  add_activation(inputs, graph, joined);
   return inputs;
 }
 
 std::vector<Value*> product_inputs(jit::Graph& graph, Node* layer, const Joined& joined) {
   std::vector<Value*> inputs = layer->inputs().vec();
-  const auto rest = activation(graph, joined);
-  inputs.insert(inputs.end(), rest.begin(), rest.end());
+  add_activation(inputs, graph, joined);
   return inputs;
 }
 
