@@ -69,7 +69,7 @@ def text(server: "TorchServe") -> str:
     assert status == 200
     refused = [server.predict(MODEL, b"\x80 no picture"), server.predict(MODEL, PICTURES[0].read_bytes()[:-500])]
     assert [json.loads(body)["error"]["code"] for _, body in refused] == ["not_an_image", "truncated_image"]
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not all(errors(server.metrics()).get(code) for code in ("not_an_image", "truncated_image")):
         assert time.monotonic() < deadline, "the errors are not counted"
         time.sleep(0.1)

@@ -101,7 +101,7 @@ def run_nginx(folder: Path, upstream: int, token: str) -> Iterator[Proxy]:
         running = subprocess.Popen(command, stdout=log, stderr=log)
     proxy = Proxy(f"https://{HOST}:{ports.management}", f"http://{HOST}:{ports.inference}", folder)
     try:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while ports.management not in ports.taken():
             assert running.poll() is None, (folder / "log").read_text()
             assert time.monotonic() < deadline
@@ -109,7 +109,7 @@ def run_nginx(folder: Path, upstream: int, token: str) -> Iterator[Proxy]:
         yield proxy
     finally:
         running.terminate()
-        running.wait(10)
+        running.wait(60)
 
 
 @pytest.fixture(scope="module")
@@ -234,7 +234,7 @@ def test_what_is_too_long_for_a_head_is_refused(proxy: Proxy) -> None:
 
 def test_plain_http_to_the_port_of_tls_is_refused(proxy: Proxy) -> None:
     with pytest.raises(urllib.error.HTTPError) as caught:
-        urllib.request.urlopen(proxy.url.replace("https", "http") + f"/predictions/{MODEL}", timeout=10)
+        urllib.request.urlopen(proxy.url.replace("https", "http") + f"/predictions/{MODEL}", timeout=60)
     with caught.value as answer:
         assert (answer.code, json.loads(answer.read())["error"]["code"]) == (400, "bad_request")
 
@@ -245,7 +245,7 @@ def test_plain_http_is_sent_to_tls(proxy: Proxy) -> None:
             return None
 
     with pytest.raises(urllib.error.HTTPError) as caught:
-        urllib.request.build_opener(Stays).open(f"{proxy.plain_url}/predictions/{MODEL}", timeout=10)
+        urllib.request.build_opener(Stays).open(f"{proxy.plain_url}/predictions/{MODEL}", timeout=60)
     with caught.value as answer:
         assert (answer.code, answer.headers["Location"][:8]) == (308, "https://")
 
@@ -263,7 +263,7 @@ def test_a_rotated_token_is_supplied(proxy: Proxy, server: TorchServe) -> None:
     assert supply(server, proxy.folder / "token", proxy.folder / "nginx.pid")
     assert not supply(server, proxy.folder / "token", proxy.folder / "nginx.pid")
     assert (proxy.folder / "token").stat().st_mode & 0o777 == 0o600
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while proxy.ask(f"/predictions/{MODEL}", picture)[0] != 200:
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -338,7 +338,7 @@ def test_a_body_of_no_clear_length_is_not_passed_on(stubbed: Proxy, said: Said, 
     trusted = ssl.create_default_context(cafile=str(stubbed.folder / "cert.pem"))
     login = f"Authorization: {LOGIN['Authorization']}"
     with (
-        socket.create_connection((address.hostname, address.port or 443), timeout=10) as plain,
+        socket.create_connection((address.hostname, address.port or 443), timeout=60) as plain,
         trusted.wrap_socket(plain, server_hostname=address.hostname) as connection,
     ):
         connection.sendall(f"POST /predictions/x HTTP/1.1\r\nHost: x\r\n{login}\r\n{head}\r\n\r\nabcd".encode())

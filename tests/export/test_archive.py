@@ -31,7 +31,7 @@ def content(made: Path) -> str:
 
 
 def test_two_at_once_leave_one_whole(archiver: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    both, written = Barrier(2, timeout=20), []
+    both, written = Barrier(2, timeout=60), []
     normalise = archive.normalise
 
     def normalise_together(source: Path, target: Path) -> None:

@@ -41,7 +41,7 @@ def test_each_body_has_its_result_in_its_place(threads: int) -> None:
 
 
 def test_bodies_are_decoded_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    together = threading.Barrier(3, timeout=10)  # passes only if three threads are there at once
+    together = threading.Barrier(3, timeout=60)  # passes only if three threads are there at once
     decode = decoding.decode_guarded
 
     def waiting(*arguments: object) -> Picture:

@@ -246,7 +246,7 @@ def test_a_broken_gpu_answers_the_batch_and_ends_the_process(
         replies = handler.handle([good, good], context)
     assert statuses(context, 2) == [(503, "Service Unavailable")] * 2
     assert {error_of(each)["code"] for each in replies} == {"device_failed"}
-    assert left.wait(10)
+    assert left.wait(60)
     assert "a new one starts" in caplog.text
     assert str(error) in caplog.text
     assert "[METRICS]maskrcnn_errors_total.Count:2|#code:device_failed," in caplog.text

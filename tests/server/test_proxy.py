@@ -81,7 +81,7 @@ def proxy(behind: Recorded, tmp_path: Path) -> Iterator[PageProxy]:
 def ask(
     proxy: PageProxy, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
 ) -> tuple[int, bytes, HTTPResponse]:
-    connection = HTTPConnection(HOST, proxy.server_port, timeout=10)
+    connection = HTTPConnection(HOST, proxy.server_port, timeout=60)
     try:
         connection.request(method, path, body, headers or {})
         response = connection.getresponse()
@@ -219,7 +219,7 @@ def test_a_body_that_lies_about_its_size_is_not_waited_for(proxy: PageProxy, beh
 
 
 def test_half_a_body_is_not_forwarded(proxy: PageProxy, behind: Recorded) -> None:
-    with socket.create_connection((HOST, proxy.server_port), timeout=10) as connection:
+    with socket.create_connection((HOST, proxy.server_port), timeout=60) as connection:
         head = f"POST /predictions/demo HTTP/1.1\r\nHost: {HOST}:{proxy.server_port}\r\nContent-Length: 100\r\n\r\n"
         connection.sendall(head.encode() + b"x" * 50)
         connection.shutdown(socket.SHUT_WR)
@@ -228,7 +228,7 @@ def test_half_a_body_is_not_forwarded(proxy: PageProxy, behind: Recorded) -> Non
 
 
 def raw(proxy: PageProxy, request: bytes) -> bytes:
-    with socket.create_connection((HOST, proxy.server_port), timeout=10) as connection:
+    with socket.create_connection((HOST, proxy.server_port), timeout=60) as connection:
         connection.sendall(request)
         reply = b""
         while chunk := connection.recv(65536):
