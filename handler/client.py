@@ -13,7 +13,8 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from io import TextIOWrapper
 from itertools import islice
@@ -53,17 +54,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         answered = [_show(outcome, options.json) for outcome in _outcomes(asker, options)]
     except UnreachableError as error:
-        print(f"error: {error}", file=sys.stderr)
+        _say_at_the_end(f"error: {error}")
         return 2
     except BrokenPipeError:  # the reader of the table has seen enough, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        _say_at_the_end("interrupted")
         return 130
     finally:
         asker.stopped.set()
     return 0 if all(answered) else 1
+
+
+def _say_at_the_end(text: str) -> None:
+    """On stderr, which may have ended already: Ctrl-C ends the ``tee`` of a pipe, too."""
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -135,13 +142,20 @@ def _outcomes(asker: Asker, options: argparse.Namespace) -> Iterator[Outcome]:
         ask: Callable[..., Outcome] = lambda each: _outcome(asker, each[0], options.out and options.out / each[1])  # noqa: E731
         waiting: list[Future[Outcome]] = [pool.submit(ask, each) for each in islice(work, 2 * options.jobs)]
         for number in range(1, len(pictures) + 1):
-            outcome = waiting.pop(0).result()
+            outcome = _result(waiting.pop(0))
             waiting += [pool.submit(ask, each) for each in islice(work, 1)]
             _progress(number, len(pictures))
             yield outcome
     finally:
         asker.stopped.set()
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _result(future: "Future[Outcome]") -> Outcome:
+    """Its result, in short waits: Ctrl-C that comes just before a wait is only noticed at the end of it."""
+    while not wait([future], timeout=0.2).done:
+        pass
+    return future.result()
 
 
 def _outcome(asker: Asker, path: Path, target: Path | None) -> Outcome:
@@ -185,7 +199,6 @@ def _show(outcome: Outcome, as_json: bool) -> bool:
 
 if __name__ == "__main__":
     code = main()
-    sys.stderr.flush()
     if code in (2, 130):  # not to wait for answers that nobody wants any more
         os._exit(code)
     sys.exit(code)

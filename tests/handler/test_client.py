@@ -432,7 +432,18 @@ def test_a_server_that_goes_away_in_the_middle_is_waited_for(server: Server) -> 
     comes_back.join()
 
 
-def test_ctrl_c_ends_at_once(server: Server, photo: Path) -> None:
+# The second: a Ctrl-C that comes just before a wait is like one that another thread gets: it ends no wait.
+UNNOTICED = """
+import os, signal, sys, threading
+from handler.client import main
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+os._exit(main())
+"""
+
+
+@pytest.mark.parametrize("program", [("-m", "handler.client"), ("-c", UNNOTICED)], ids=["noticed", "unnoticed"])
+def test_ctrl_c_ends_at_once(program: tuple[str, str], server: Server, photo: Path) -> None:
     asked, done = threading.Event(), threading.Event()
 
     def never(*_: object) -> tuple[int, bytes, dict[str, str]]:
@@ -441,13 +452,26 @@ def test_ctrl_c_ends_at_once(server: Server, photo: Path) -> None:
         return 200, REPLY, {}
 
     server.respond = never
-    command = [sys.executable, "-m", "handler.client", server.url, *[str(photo)] * 5]
+    command = [sys.executable, *program, server.url, *[str(photo)] * 5]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as running:
         assert asked.wait(60)
         running.send_signal(signal.SIGINT)
         _, told = running.communicate(timeout=60)
     done.set()
     assert (running.returncode, told) == (130, "interrupted\n")
+
+
+def test_ctrl_c_ends_it_where_nobody_reads_its_word(server: Server, photo: Path) -> None:
+    asked, done = threading.Event(), threading.Event()
+    server.respond = lambda *_: (asked.set(), done.wait(120), (200, REPLY, {}))[-1]
+    command = [sys.executable, "-m", "handler.client", server.url, str(photo)]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE) as running:
+        assert asked.wait(60)
+        assert running.stderr
+        running.stderr.close()
+        running.send_signal(signal.SIGINT)
+        assert running.wait(60) == 130
+    done.set()
 
 
 @pytest.mark.parametrize("wrong", ["--jobs=0", "--retries=-1", "--timeout=nan", "--deadline=0", "--jobs=many"])
